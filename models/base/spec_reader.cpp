@@ -1,0 +1,274 @@
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <deque>
+#include <filesystem>
+
+#include "models/base/spec.hpp"
+#include "models/base/text.hpp"
+
+namespace tessera {
+namespace {
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+
+bool parse_number(const std::string& text, double& out) {
+  // from_chars accepts "inf"/"nan"; refuse them here so that no range check is needed for them later.
+  const char* begin = text.data();
+  const char* end = begin + text.size();
+  if (begin != end && *begin == '+') ++begin;
+  const auto [stop, error] = std::from_chars(begin, end, out);
+  return error == std::errc{} && stop == end && std::isfinite(out);
+}
+
+std::string range_text(const Doc& doc) {
+  if (std::isfinite(doc.min) && std::isfinite(doc.max))
+    return fmt::format("from {} to {}", shortest(doc.min), shortest(doc.max));
+  if (std::isfinite(doc.min)) return fmt::format("at least {}", shortest(doc.min));
+  if (std::isfinite(doc.max)) return fmt::format("at most {}", shortest(doc.max));
+  return "";
+}
+
+class Reader final : public Fields {
+ public:
+  explicit Reader(const Yaml& root) {
+    if (root.kind != Yaml::Kind::map)
+      throw InputError(root.at.line > 0 ? root.at : Location{root.at.file, 1, 1},
+                       fmt::format("holds {}, expected a map of keys", root.kind_name()));
+    stack_.push_back({&root, "", {}, 0, true});
+  }
+
+  void finish() { refuse_unknown(); }
+
+  void check(bool holds, const char* key, const std::string& problem) override {
+    if (holds) return;
+    const Yaml* node = key[0] != '\0' ? top().node->find(key) : nullptr;
+    throw InputError(node != nullptr ? node->at : top().node->at,
+                     key[0] != '\0' ? path(key) + ": " + problem : problem);
+  }
+
+ protected:
+  void scalar(const char* key, Slot slot, const std::vector<std::string>& options, const Doc& doc) override {
+    const Yaml* node = take(key, doc);
+    if (node == nullptr) return;
+    std::visit(Overloaded{
+                   [&](bool* v) { *v = yes_no(*node, key); },
+                   [&](int* v) { *v = static_cast<int>(integer(*node, key, doc, std::numeric_limits<int>::max())); },
+                   [&](std::int64_t* v) { *v = integer(*node, key, doc); },
+                   [&](double* v) { *v = number(*node, key, doc); },
+                   [&](std::string* v) { *v = text(*node, key, options); },
+                   [&](std::optional<std::int64_t>* v) {
+                     if (node->kind == Yaml::Kind::null) v->reset();
+                     else *v = integer(*node, key, doc);
+                   },
+                   [&](std::optional<double>* v) {
+                     if (node->kind == Yaml::Kind::null) v->reset();
+                     else *v = number(*node, key, doc);
+                   },
+                   [&](Sourced<std::int64_t>* v) { sourced(*node, key, doc, *v); },
+                   [&](Sourced<double>* v) { sourced(*node, key, doc, *v); },
+               },
+               slot);
+  }
+
+  bool enter(const char* key, const Doc& doc) override {
+    const Yaml* node = take(key, doc);
+    if (node == nullptr || node->kind == Yaml::Kind::null) return false;
+    need_map(*node, key);
+    stack_.push_back({node, path(key), {}, 0, true});
+    return true;
+  }
+
+  bool enter_optional(const char* key, bool, const Doc& doc) override { return enter(key, doc); }
+
+  bool enter_reference(const char* key, std::string& name, const char* folder, const Doc& doc) override {
+    const Yaml* node = take(key, doc);
+    if (node == nullptr || node->kind == Yaml::Kind::null) return false;
+    if (node->kind == Yaml::Kind::scalar) {
+      name = node->scalar;
+      if (name == "auto" || name == "none") return false;
+      loaded_.push_back(load_config(folder, name, node->at));
+      node = &loaded_.back();
+    } else {
+      need_map(*node, key);
+      if (const Yaml* own = node->find("name")) name = own->scalar;
+    }
+    stack_.push_back({node, path(key), {}, 0, true});
+    return true;
+  }
+
+  std::size_t enter_list(const char* key, std::size_t size, const Doc& doc) override {
+    const Yaml* node = take(key, doc);
+    static const Yaml kNothing;
+    if (node == nullptr) {  // keep the default: its items are not visited as nodes
+      stack_.push_back({nullptr, path(key), {}, size, false});
+      return size;
+    }
+    if (node->kind == Yaml::Kind::null) node = &kNothing;
+    if (node->kind != Yaml::Kind::list && node->kind != Yaml::Kind::null)
+      throw InputError(node->at, fmt::format("{}: {}, expected a list [..]", path(key), node->kind_name()));
+    stack_.push_back({node, path(key), {}, node->list.size(), false});
+    return node->list.size();
+  }
+
+  void enter_item(std::size_t index, bool is_struct) override {
+    const Level& list = top();
+    const std::string item_path = fmt::format("{}[{}]", list.path, index);
+    if (list.node == nullptr) {
+      stack_.push_back({nullptr, item_path, {}, 0, false});
+      return;
+    }
+    const Yaml& node = list.node->list[index];
+    if (is_struct && node.kind != Yaml::Kind::map)
+      throw InputError(node.at, fmt::format("{}: {}, expected a map of keys", item_path, node.kind_name()));
+    stack_.push_back({&node, item_path, {}, 0, is_struct});
+  }
+
+  void leave() override {
+    refuse_unknown();
+    stack_.pop_back();
+  }
+
+ private:
+  struct Level {
+    const Yaml* node;
+    std::string path;
+    std::vector<std::string> known;
+    std::size_t size;
+    bool is_map;
+  };
+
+  Level& top() { return stack_.back(); }
+
+  std::string path(const char* key) {
+    if (key[0] == '\0') return top().path;
+    return top().path.empty() ? std::string(key) : top().path + "." + key;
+  }
+
+  const Yaml* take(const char* key, const Doc& doc) {
+    Level& level = top();
+    if (key[0] == '\0') return level.node;
+    level.known.emplace_back(key);
+    if (level.node == nullptr) return nullptr;
+    const Yaml* node = level.node->find(key);
+    if (node == nullptr && doc.required)
+      throw InputError(level.node->at, fmt::format("{}: missing, expected {}{}", path(key), doc.doc,
+                                                   *doc.unit != '\0' ? fmt::format(" in {}", doc.unit) : ""));
+    return node;
+  }
+
+  void refuse_unknown() {
+    const Level& level = top();
+    if (!level.is_map || level.node == nullptr) return;
+    for (const Yaml::Entry& entry : level.node->map) {
+      bool known = false;
+      for (const std::string& name : level.known) known = known || name == entry.key;
+      if (!known)
+        throw InputError(entry.at, fmt::format("{}{}: unknown key, expected one of {}{}",
+                                               level.path.empty() ? "" : level.path + ".", entry.key,
+                                               join(level.known, ", "), did_you_mean(entry.key, level.known)));
+    }
+  }
+
+  void need_map(const Yaml& node, const char* key) {
+    if (node.kind != Yaml::Kind::map)
+      throw InputError(node.at, fmt::format("{}: {}, expected a map of keys", path(key), node.kind_name()));
+  }
+
+  [[noreturn]] void wrong(const Yaml& node, const char* key, const std::string& expected) {
+    const std::string found = node.kind == Yaml::Kind::scalar ? "'" + node.scalar + "'" : node.kind_name();
+    throw InputError(node.at, fmt::format("{}: {} is not valid, expected {}", path(key), found, expected));
+  }
+
+  bool yes_no(const Yaml& node, const char* key) {
+    if (node.scalar == "true" || node.scalar == "yes" || node.scalar == "on") return true;
+    if (node.scalar == "false" || node.scalar == "no" || node.scalar == "off") return false;
+    wrong(node, key, "true or false");
+  }
+
+  double number(const Yaml& node, const char* key, const Doc& doc) {
+    double value = 0;
+    const std::string unit = *doc.unit != '\0' ? fmt::format(" of {}", doc.unit) : "";
+    if (node.kind != Yaml::Kind::scalar || node.quoted || !parse_number(node.scalar, value))
+      wrong(node, key, fmt::format("a number{}", unit));
+    if (!(value >= doc.min && value <= doc.max))
+      throw InputError(node.at, fmt::format("{}: {} is out of range, expected a number{} {}", path(key),
+                                            node.scalar, unit, range_text(doc)));
+    return value;
+  }
+
+  std::int64_t integer(const Yaml& node, const char* key, const Doc& doc,
+                       double limit = 9007199254740992.0 /* 2^53: exact in a double */) {
+    const double value = number(node, key, doc);
+    if (value != std::floor(value)) wrong(node, key, "a whole number");
+    if (std::abs(value) > limit)
+      throw InputError(node.at, fmt::format("{}: {} is out of range, expected at most {:.0f}", path(key), node.scalar, limit));
+    return static_cast<std::int64_t>(value);
+  }
+
+  std::string text(const Yaml& node, const char* key, const std::vector<std::string>& options) {
+    if (node.kind != Yaml::Kind::scalar) {
+      wrong(node, key, options.empty() ? "text" : "one of " + join(options, ", "));
+    }
+    if (!options.empty()) {
+      for (const std::string& option : options)
+        if (option == node.scalar) return option;
+      throw InputError(node.at, fmt::format("{}: '{}' is not known, expected one of {}{}", path(key), node.scalar,
+                                            join(options, ", "), did_you_mean(node.scalar, options)));
+    }
+    return node.scalar;
+  }
+
+  template <class T>
+  void sourced(const Yaml& node, const char* key, const Doc& doc, Sourced<T>& out) {
+    const Yaml* value = &node;
+    if (node.kind == Yaml::Kind::map) {
+      static const std::vector<std::string> kKeys{"value", "source"};
+      for (const Yaml::Entry& entry : node.map)
+        if (entry.key != "value" && entry.key != "source")
+          throw InputError(entry.at, fmt::format("{}.{}: unknown key, expected value and source{}", path(key),
+                                                 entry.key, did_you_mean(entry.key, kKeys)));
+      value = node.find("value");
+      if (value == nullptr) throw InputError(node.at, fmt::format("{}: missing 'value'", path(key)));
+      if (const Yaml* source = node.find("source")) out.source = source->scalar;
+    }
+    if constexpr (std::is_same_v<T, double>) out.value = number(*value, key, doc);
+    else out.value = integer(*value, key, doc);
+  }
+
+  std::vector<Level> stack_;
+  std::deque<Yaml> loaded_;  // referenced files; Levels point into them
+};
+
+}  // namespace
+
+void read_spec(const Yaml& document, DescribeThunk describe, void* spec) {
+  Reader reader(document);
+  describe(spec, reader);
+  reader.finish();
+}
+
+Yaml load_config(const char* folder, const std::string& name_or_path, const Location& asked_at) {
+  namespace fs = std::filesystem;
+  const bool is_path = name_or_path.find('/') != std::string::npos || name_or_path.ends_with(".yaml");
+  if (is_path) {
+    // A relative path means: beside the file that names it, else from here.
+    const fs::path beside = fs::path(asked_at.file).parent_path() / name_or_path;
+    std::error_code ignored;
+    if (fs::path(name_or_path).is_relative() && fs::is_regular_file(beside, ignored)) return load_yaml(beside.string());
+    if (!fs::is_regular_file(name_or_path, ignored))
+      throw InputError(asked_at, fmt::format("'{}': no such file", name_or_path));
+    return load_yaml(name_or_path);
+  }
+  const std::vector<std::string> names = config_names(folder);
+  for (const std::string& name : names)
+    if (name == name_or_path) return load_yaml(config_root() + "/" + folder + "/" + name + ".yaml");
+  throw InputError(asked_at, fmt::format("'{}' is not known, expected a name under configs/{}, a path or an inline map{}",
+                                         name_or_path, folder, did_you_mean(name_or_path, names)));
+}
+
+}  // namespace tessera
