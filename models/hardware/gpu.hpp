@@ -29,6 +29,8 @@ struct Gpu {
   Sourced<double> max_clock_mhz;           // the physics floor uses this clock
   Sourced<double> bf16_flops_per_clk_sm;   // dense tensor rate, 2 per multiply-add, fp32 accumulate
   Sourced<double> fp8_flops_per_clk_sm;    // 0: none
+  Sourced<double> int8_flops_per_clk_sm;   // 0: none
+  Sourced<double> fp4_flops_per_clk_sm;    // 0: none
   Sourced<double> datasheet_bf16_tflops;   // the figure printed on the datasheet, for utilisation
   Sourced<double> exp_per_clk_sm;
   Sourced<std::int64_t> max_threads_per_sm;
@@ -62,6 +64,8 @@ struct Gpu {
   [[nodiscard]] double hbm_bytes_per_us() const { return hbm_gb_s * 1e3; }
 };
 
+// The file of a name under configs/gpus or of a path. Its kernels may be another card's (kernels->card):
+// kernels/cost/rescale.hpp carries them over to this one.
 Gpu load_gpu(const std::string& name_or_path);
 
 }  // namespace tessera

@@ -1,0 +1,117 @@
+// Counting of attention tiles: how many key tiles a row block of queries visits.
+//
+// A row block of M packed rows holds the queries of one sequence (and, when packed, of the G query
+// heads of one KV head: row r belongs to query r / G). It visits the key tiles of N tokens between the
+// first key its window lets its first query see and the last key its last query may see (causal).
+// The sums over row blocks are exact and take O(log) steps: sum of floor((a i + b) / c), by Euclid.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+namespace tessera {
+
+struct TileShape {
+  int m = 64;  // rows of Q
+  int n = 64;  // tokens of K and V
+};
+
+constexpr std::int64_t tiles_of(std::int64_t tokens, std::int64_t tile) { return (tokens + tile - 1) / tile; }
+
+// sum_{i=0}^{count-1} floor((a i + b) / c), all arguments non-negative.
+constexpr std::int64_t floor_sum(std::int64_t count, std::int64_t c, std::int64_t a, std::int64_t b) {
+  std::int64_t sum = 0;
+  while (count > 0) {
+    sum += (a / c) * (count * (count - 1) / 2) + (b / c) * count;
+    a %= c, b %= c;
+    const std::int64_t top = a * count + b;
+    if (top < c) break;
+    count = top / c;
+    b = top % c;
+    std::swap(a, c);
+  }
+  return sum;
+}
+
+// The queries of one sequence against its keys. `window` = 0: no window.
+struct CausalBlocks {
+  std::int64_t queries = 1;  // new tokens
+  std::int64_t history = 0;  // keys before the first of them
+  std::int64_t group = 1;    // query heads packed into one row block; 1 when not packed
+  std::int64_t window = 0;
+  TileShape tile;
+
+  [[nodiscard]] constexpr std::int64_t row_blocks() const { return tiles_of(queries * group, tile.m); }
+  [[nodiscard]] constexpr std::int64_t keys() const { return history + queries; }
+
+  // Key tiles visited by row block `block`.
+  [[nodiscard]] constexpr std::int64_t tiles(std::int64_t block) const {
+    return end(block) - begin(block);
+  }
+  // ... by all row blocks together.
+  [[nodiscard]] constexpr std::int64_t total_tiles() const {
+    const std::int64_t blocks = row_blocks();
+    // Every block but the last ends inside the keys: end = floor((G (history + N) + (i + 1) M - 1) / (G N)).
+    std::int64_t sum =
+        floor_sum(blocks - 1, group * tile.n, tile.m, group * (history + tile.n) + tile.m - 1) + end(blocks - 1);
+    if (window > 0) {
+      const std::int64_t first = first_windowed_block();
+      if (first < blocks) {
+        const std::int64_t offset = first * tile.m + group * (history - window + 1);
+        sum -= floor_sum(blocks - first, group * tile.n, tile.m, offset);
+      }
+    }
+    return sum;
+  }
+  [[nodiscard]] constexpr std::int64_t longest() const {
+    const std::int64_t blocks = row_blocks();
+    if (window == 0 || first_windowed_block() >= blocks) return end(blocks - 1);
+    // Alignment against the tile grid moves the count by one; the ends and one inner block bound it.
+    std::int64_t most = std::max(tiles(blocks - 1), tiles(first_windowed_block()));
+    for (std::int64_t i = std::max<std::int64_t>(0, blocks - 4); i < blocks; ++i) most = std::max(most, tiles(i));
+    return most;
+  }
+
+ private:
+  [[nodiscard]] constexpr std::int64_t end(std::int64_t block) const {
+    const std::int64_t last_query = std::min(queries - 1, ((block + 1) * tile.m - 1) / group);
+    return tiles_of(history + last_query + 1, tile.n);
+  }
+  [[nodiscard]] constexpr std::int64_t begin(std::int64_t block) const {
+    if (window == 0) return 0;
+    return std::max<std::int64_t>(0, history + block * tile.m / group - window + 1) / tile.n;
+  }
+  // First row block whose window no longer reaches key 0.
+  [[nodiscard]] constexpr std::int64_t first_windowed_block() const {
+    const std::int64_t needed = window - 1 - history;  // query index at which the window leaves key 0
+    return needed <= 0 ? 0 : tiles_of(needed * group, tile.m);
+  }
+};
+
+// The smallest split count whose wave efficiency is within 85 % of the best, as FlashAttention's
+// num_splits_heuristic picks it: efficiency of s is w / ceil(w) with w = blocks s / slots, and s counts
+// only if it shortens the longest split.
+constexpr int best_split_count(std::int64_t blocks, std::int64_t slots, std::int64_t key_tiles, int most) {
+  const auto limit = static_cast<int>(std::min<std::int64_t>({most, slots, key_tiles}));
+  const auto efficiency = [&](int s) {
+    const std::int64_t work = blocks * s;
+    return static_cast<double>(work) / static_cast<double>(tiles_of(work, slots) * slots);
+  };
+  double best = 0;
+  std::int64_t previous = 0;
+  for (int s = 1; s <= limit; ++s) {
+    const std::int64_t per_split = tiles_of(key_tiles, s);
+    if (per_split != previous) best = std::max(best, efficiency(s));
+    previous = per_split;
+  }
+  previous = 0;
+  for (int s = 1; s <= limit; ++s) {
+    const std::int64_t per_split = tiles_of(key_tiles, s);
+    if (per_split != previous && efficiency(s) >= 0.85 * best) return s;
+    previous = per_split;
+  }
+  return 1;
+}
+
+}  // namespace tessera

@@ -1,0 +1,47 @@
+// `explain kv`: the KV bytes of a model with the formula and its numbers, as text and as plain data for JSON.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/transformer/kv_layout.hpp"
+#include "models/transformer/model.hpp"
+
+namespace tessera {
+
+struct KvExplanation {
+  struct Group {
+    std::string name;
+    std::string retention;
+    std::int64_t window = 0;
+    std::int64_t sinks = 0;
+    std::int64_t layers_held = 0;
+    std::int64_t layers_read = 0;
+    std::int64_t entry_bytes = 0;
+    std::string entry_formula;
+    std::int64_t bytes_per_token = 0;
+    std::int64_t tokens_held = 0;  // at `context`
+    std::int64_t bytes_at_context = 0;
+    std::int64_t decode_read_bytes = 0;  // of one decode step at `context`
+    std::int64_t state_bytes = 0;
+  };
+  std::string model;
+  std::string source;
+  std::string kv_dtype;
+  std::int64_t tp = 1;  // figures are of one of these ranks
+  std::int64_t context = 0;
+  std::int64_t bytes_per_token = 0;            // in all layers, before any window binds
+  std::int64_t unbounded_bytes_per_token = 0;  // after every window has bound
+  std::int64_t bytes_at_context = 0;           // one sequence, KV only
+  std::int64_t decode_read_bytes = 0;
+  std::int64_t state_bytes = 0;  // recurrent state of one sequence
+  std::vector<Group> per_group;
+  std::string formula;
+  std::vector<std::string> warnings;
+};
+
+KvExplanation explain_kv(const Model& model, DType kv_dtype, std::int64_t context, std::int64_t tp = 1);
+std::string to_text(const KvExplanation& explanation);
+
+}  // namespace tessera

@@ -1,0 +1,187 @@
+#include "models/transformer/layers.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "models/base/check.hpp"
+#include "models/base/text.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::int64_t kMaxRepeat = 4096;
+
+struct PatternItem {
+  std::string kind;
+  std::int64_t count = 1;
+};
+
+// "local*5" -> {local, 5}; count 0 marks a count that is not a whole number from 1 to 4096.
+PatternItem parse_item(const std::string& text) {
+  const std::size_t star = text.find('*');
+  if (star == std::string::npos) return {text, 1};
+  PatternItem item{text.substr(0, star), 0};
+  std::int64_t count = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data() + star + 1, end, count);
+  if (error == std::errc{} && stop == end && count >= 1 && count <= kMaxRepeat) item.count = count;
+  return item;
+}
+
+int find_kind(const Model& model, const std::string& name) {
+  for (std::size_t i = 0; i < model.kinds.size(); ++i)
+    if (model.kinds[i].name == name) return static_cast<int>(i);
+  return -1;
+}
+
+// The kind of every layer. The pattern is known to be sound.
+std::vector<int> unroll(const Model& model) {
+  std::vector<int> period;
+  for (const std::string& text : model.pattern) {
+    const PatternItem item = parse_item(text);
+    period.insert(period.end(), static_cast<std::size_t>(item.count), find_kind(model, item.kind));
+  }
+  std::vector<int> kinds;
+  kinds.reserve(static_cast<std::size_t>(model.layers));
+  for (std::int64_t i = 0; i < model.layers; ++i)
+    kinds.push_back(period[static_cast<std::size_t>(i) % period.size()]);
+  return kinds;
+}
+
+Retention parse_retention(const std::string& name) {
+  if (name == "window") return Retention::window;
+  if (name == "chunked") return Retention::chunked;
+  return Retention::full;
+}
+
+bool is_moe(const Model& model, std::int64_t layer) {
+  if (!model.moe || layer < model.moe->first_layer) return false;
+  return layer % model.moe->period == model.moe->offset;
+}
+
+Layer resolve(const Model& model, int kind_index, int index) {
+  const LayerKind& kind = model.kinds[static_cast<std::size_t>(kind_index)];
+  const AttentionSpec& attention = model.attention;
+  Layer layer;
+  layer.kind = kind_index;
+  layer.kv_source = index;
+  layer.ffn = kind.ffn;
+  layer.moe = kind.ffn && is_moe(model, index);
+  if (kind.mixer != "attention") {
+    layer.mixer = kind.mixer == "recurrent" ? Mixer::recurrent : Mixer::none;
+    layer.retention = layer.mixer == Mixer::recurrent ? Retention::state : Retention::full;
+    return layer;
+  }
+  layer.retention = parse_retention(kind.retention);
+  layer.window = kind.window;
+  layer.sinks = kind.sinks;
+  layer.heads = kind.heads > 0 ? kind.heads : attention.heads;
+  layer.kv_heads = kind.kv_heads > 0 ? kind.kv_heads : attention.kv_heads;
+  layer.head_dim = kind.head_dim > 0 ? kind.head_dim : attention.head_dim;
+  if (kind.v_head_dim > 0)
+    layer.v_head_dim = kind.v_head_dim;
+  else if (kind.head_dim == 0 && attention.v_head_dim > 0)
+    layer.v_head_dim = attention.v_head_dim;
+  else
+    layer.v_head_dim = layer.head_dim;
+  const std::string& tie = kind.k_equals_v == "model" ? attention.k_equals_v : kind.k_equals_v;
+  layer.one_projection = tie != "no";
+  layer.one_tensor = tie == "cache";
+  return layer;
+}
+
+// Points kv_source at the layer that stores; returns the first layer for which there is none, or -1.
+int share(const Model& model, std::vector<Layer>& layers) {
+  const int count = static_cast<int>(layers.size());
+  const auto at = [&](int i) -> Layer& { return layers[static_cast<std::size_t>(i)]; };
+  if (model.sharing.kind == "adjacent") {
+    const int factor = static_cast<int>(model.sharing.factor);
+    for (int i = 0; i < count; ++i) {
+      if (at(i).mixer != Mixer::attention) continue;
+      const int first = i - i % factor;
+      if (at(first).kind != at(i).kind) return i;
+      at(i).kv_source = first;
+    }
+  } else if (model.sharing.kind == "last") {
+    const int holders = count - static_cast<int>(model.sharing.layers);
+    for (int i = holders; i < count; ++i) {
+      if (at(i).mixer != Mixer::attention) continue;
+      int source = holders - 1;
+      while (source >= 0 && at(source).kind != at(i).kind) --source;
+      if (source < 0) return i;
+      at(i).kv_source = source;
+    }
+  }
+  return -1;
+}
+
+}  // namespace
+
+const char* name_of(Retention retention) {
+  switch (retention) {
+    case Retention::full:
+      return "full";
+    case Retention::window:
+      return "window";
+    case Retention::chunked:
+      return "chunked";
+    case Retention::state:
+      return "state";
+  }
+  return "?";
+}
+
+LayerProblem find_layer_problem(const Model& model) {
+  std::vector<std::string> names;
+  for (const LayerKind& kind : model.kinds) names.push_back(kind.name);
+  if (model.kinds.empty()) return {"kinds", "is empty, expected at least one kind of layer"};
+  if (model.pattern.empty()) return {"pattern", "is empty, expected names of kinds"};
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (find_kind(model, names[i]) != static_cast<int>(i))
+      return {"kinds", fmt::format("two kinds are named '{}'", names[i])};
+  for (const std::string& text : model.pattern) {
+    const PatternItem item = parse_item(text);
+    if (item.count == 0)
+      return {"pattern",
+              fmt::format("'{}': expected name*count with a count from 1 to {}", text, kMaxRepeat)};
+    if (find_kind(model, item.kind) < 0)
+      return {"pattern", fmt::format("'{}' is not a kind, expected one of {}{}", item.kind, join(names, ", "),
+                                     did_you_mean(item.kind, names))};
+  }
+  if (model.sharing.layers >= model.layers)
+    return {"sharing", fmt::format("{} of {} layers share, but some layer has to store the KV",
+                                   model.sharing.layers, model.layers)};
+  std::vector<Layer> layers;
+  for (const int kind : unroll(model))
+    layers.push_back(resolve(model, kind, static_cast<int>(layers.size())));
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const Layer& layer = layers[i];
+    const std::string& name = names[static_cast<std::size_t>(layer.kind)];
+    if (layer.mixer == Mixer::recurrent && !model.recurrent)
+      return {"kinds", fmt::format("kind '{}' is recurrent, but the model has no `recurrent` group", name)};
+    if (layer.mixer == Mixer::attention && layer.heads % layer.kv_heads != 0)
+      return {"kinds", fmt::format("kind '{}': {} kv_heads do not divide {} heads", name, layer.kv_heads,
+                                   layer.heads)};
+    if (layer.one_projection && layer.v_head_dim != layer.head_dim)
+      return {"kinds", fmt::format("kind '{}': tied K and V need v_head_dim = head_dim", name)};
+    if (layer.ffn && !layer.moe && model.ffn.intermediate == 0)
+      return {"ffn", fmt::format("layer {} is dense, but ffn.intermediate is missing", i)};
+  }
+  if (const int orphan = share(model, layers); orphan >= 0)
+    return {"sharing",
+            fmt::format("layer {} ('{}') has no earlier layer of its kind to share with", orphan,
+                        names[static_cast<std::size_t>(layers[static_cast<std::size_t>(orphan)].kind)])};
+  return {};
+}
+
+std::vector<Layer> resolve_layers(const Model& model) {
+  TESSERA_CHECK(find_layer_problem(model).text.empty(), "a model is checked when it is read");
+  std::vector<Layer> layers;
+  for (const int kind : unroll(model))
+    layers.push_back(resolve(model, kind, static_cast<int>(layers.size())));
+  share(model, layers);
+  return layers;
+}
+
+}  // namespace tessera

@@ -1,0 +1,146 @@
+// The KV blocks of one rank, as vLLM v1 keeps them (vllm/v1/core/block_pool.py).
+//
+// All blocks are equal and named by dense ids. A block is live while its reference count is above
+// zero; otherwise it stands in the free queue, where it may still hold content under a hash.
+// Allocation takes the head of the queue and drops its hash. A request that ends appends its blocks
+// last block first, so that the head of its prompt, which others share, survives longest: the
+// queue is LRU by the time of release. A hit takes a free block out of the queue's middle.
+//
+// Invariant: live + free = usable. Every operation is O(1) per block and none allocates memory.
+// Left out: groups of different block sizes, copy-on-write (blocks are shared only when full).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/base/check.hpp"
+#include "sim/memory/hash_index.hpp"
+
+namespace tessera {
+
+class BlockPool {
+ public:
+  struct Options {
+    bool null_block = false;     // block 0 is a placeholder that is never handed out, as in vLLM
+    bool prefix_caching = true;  // false: publish and lookup do nothing and cost nothing
+  };
+
+  BlockPool(std::uint32_t blocks, Options options);
+  explicit BlockPool(std::uint32_t blocks) : BlockPool(blocks, Options{}) {}
+
+  [[nodiscard]] std::uint32_t usable_blocks() const { return usable_; }
+  [[nodiscard]] std::uint32_t free_blocks() const { return free_; }
+  [[nodiscard]] std::uint32_t live_blocks() const { return usable_ - free_; }
+  [[nodiscard]] bool prefix_caching() const { return caching_; }
+  // Placeholder for entries of a block table that hold nothing; kNoBlock without one.
+  [[nodiscard]] BlockId null_block() const { return null_; }
+  [[nodiscard]] std::uint32_t references(BlockId block) const { return nodes_[block].references; }
+  [[nodiscard]] BlockHash hash_of(BlockId block) const { return caching_ ? index_.hash_of(block) : kNoHash; }
+  // How often the block was handed out: it still holds what a past user left while this is unchanged.
+  [[nodiscard]] std::uint32_t generation(BlockId block) const { return nodes_[block].generation; }
+  // Published blocks whose content was dropped to make room.
+  [[nodiscard]] std::int64_t evictions() const { return evictions_; }
+
+  // A fresh block with one reference. The caller has made sure there is one.
+  BlockId allocate() {
+    TESSERA_CHECK(free_ > 0, "a block was asked for when none is free");
+    const BlockId block = nodes_[end_].next;
+    Node& node = nodes_[block];
+    take(block, node);
+    nodes_[end_].next = node.next;
+    nodes_[node.next].previous = end_;
+    --free_;
+    return block;
+  }
+
+  // Fills `out` from the head of the free queue.
+  void allocate_n(std::span<BlockId> out) {
+    TESSERA_CHECK(out.size() <= free_, "more blocks were asked for than are free");
+    BlockId head = nodes_[end_].next;
+    for (BlockId& block : out) {
+      block = head;
+      Node& node = nodes_[head];
+      take(block, node);
+      head = node.next;
+    }
+    nodes_[end_].next = head;
+    nodes_[head].previous = end_;
+    free_ -= static_cast<std::uint32_t>(out.size());
+  }
+
+  // One more user of a cached block; takes it out of the free queue if it stood there.
+  void touch(BlockId block) {
+    if (block == null_) return;
+    Node& node = nodes_[block];
+    if (node.references++ == 0) {
+      nodes_[node.previous].next = node.next;
+      nodes_[node.next].previous = node.previous;
+      --free_;
+    }
+  }
+
+  // One user less of every block, last block first; blocks without users join the free queue's tail.
+  void free_tail_first(std::span<const BlockId> blocks) {
+    for (std::size_t i = blocks.size(); i-- > 0;) free(blocks[i]);
+  }
+
+  void free(BlockId block) {
+    if (block == null_) return;
+    Node& node = nodes_[block];
+    TESSERA_CHECK(node.references > 0, "a block was freed more often than it was taken");
+    if (--node.references != 0) return;
+    Node& end = nodes_[end_];
+    node.next = end_;
+    node.previous = end.previous;
+    nodes_[end.previous].next = block;
+    end.previous = block;
+    ++free_;
+  }
+
+  // The cached block of this hash, live or free, or kNoBlock. Does not take a reference.
+  [[nodiscard]] BlockId lookup(BlockHash hash) const { return caching_ ? index_.find(hash) : kNoBlock; }
+
+  // Makes a full, live block findable. Of blocks with equal hashes the first published answers.
+  void publish(BlockId block, BlockHash hash) {
+    if (!caching_ || block == null_) return;
+    TESSERA_CHECK(nodes_[block].references > 0, "only a live block is published");
+    index_.insert(block, hash);
+  }
+
+  // Walks the whole pool and checks that no block is lost, doubled or miscounted. O(blocks).
+  void audit() const;
+  // Calls `see(block)` for every free block, next victim first.
+  template <class See>
+  void for_each_free(See see) const {
+    for (BlockId block = nodes_[end_].next; block != end_; block = nodes_[block].next) see(block);
+  }
+
+ private:
+  struct Node {
+    BlockId previous;  // links are valid while the block is free
+    BlockId next;
+    std::uint32_t references;
+    std::uint32_t generation;
+  };
+
+  void take(BlockId block, Node& node) {
+    node.references = 1;
+    ++node.generation;
+    if (caching_ && index_.hash_of(block) != kNoHash) {
+      index_.erase(block);
+      ++evictions_;
+    }
+  }
+
+  bool caching_;
+  BlockId null_ = kNoBlock;
+  BlockId end_;  // sentinel: its next is the queue's head, its previous the tail
+  std::uint32_t usable_;
+  std::uint32_t free_;
+  std::int64_t evictions_ = 0;
+  std::vector<Node> nodes_;
+  HashIndex index_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,170 @@
+// One inference engine: continuous batching over a paged KV cache, as vLLM v1 does it.
+//
+// Loop: drain arrivals into the waiting queue, schedule a step, launch it; with asynchronous scheduling
+// (depth 2) schedule one step ahead while a step runs, else wait for the oldest step and process its
+// outputs. Rules per step, with the vLLM v1 source's names:
+//   * running requests first, in admission order: decodes take one token, a partial prefill takes what is
+//     left of max_num_batched_tokens; then waiting requests, first come first served, chunked to the budget;
+//   * a running request that gets no block preempts the latest admitted one (recompute); a step that
+//     preempted admits nobody;
+//   * admission needs a seat, blocks for the chunk and (reserve_full_prompt) blocks for all known tokens;
+//   * prefix hits cover full blocks only and never the last token; a freed block stays findable until it
+//     is reused, freed requests give back their tail first;
+//   * a request whose last token is in flight is not scheduled but keeps seat and blocks until that step's
+//     output is processed.
+// Left out: priorities, several partial prefills at once (long-prefill threshold), stop strings.
+//
+// Pushed, not polled: advance(t) plays everything before t, arrive() hands over the next request.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/memory/block_pool.hpp"
+#include "sim/serving/decode_set.hpp"
+#include "sim/serving/metrics.hpp"
+#include "sim/serving/step.hpp"
+
+namespace tessera {
+
+struct ReplicaSpec {
+  std::int64_t max_num_seqs = 256;
+  std::int64_t max_batched_tokens = 2048;
+  std::int64_t max_model_len = 0;  // 0: no limit but capacity
+  std::int64_t block_tokens = 16;
+  std::int64_t kv_blocks = 0;      // blocks requests can hold (a null block already taken off)
+  bool prefix_cache = true;
+  // Scheduler rules (values differ between vllm and sarathi).
+  bool reserve_full_prompt = true;    // all known tokens must fit before a request is admitted
+  bool allocate_full_prompt = false;  // and are allocated at once (Sarathi-Serve, vLLM V0)
+  double watermark = 0;               // share of blocks admission leaves free
+  // Engine timing.
+  int async_depth = 2;
+  std::int64_t host_base_ps = 0;         // per step, before its launch
+  std::int64_t host_per_sequence_ps = 0;
+  std::int64_t prefill_step_floor_ps = 0;  // eager launch of a step with prefill
+  std::int64_t cold_start_ps = 0;          // added to the first step
+  bool leap = true;  // play runs of equal decode steps in one go; the result is the same (tested)
+};
+
+// A request as the engine gets it. block_hashes: chained identities of the full prompt blocks, or empty
+// when the trace does not say what is shared.
+struct Arrival {
+  std::uint32_t row = 0;  // position in the trace
+  std::int64_t arrival_ps = 0;
+  std::int32_t input_tokens = 0;
+  std::int32_t output_tokens = 0;
+  std::span<const std::uint64_t> block_hashes;
+};
+
+class Replica {
+ public:
+  Replica(const ReplicaSpec& spec, StepCost& cost, Metrics& metrics);
+
+  // Plays every action before `until_ps`.
+  void advance(std::int64_t until_ps);
+  // Hands over a request; call advance(arrival) first. Arrivals must not go back in time. A request that can
+  // never fit is counted and the reason returned; otherwise the result is empty.
+  std::string arrive(const Arrival& arrival);
+  // Plays to the end; every request has then left.
+  void finish();
+
+  [[nodiscard]] std::int64_t outstanding() const { return static_cast<std::int64_t>(waiting_.size()) + running_count_; }
+  [[nodiscard]] const BlockPool& pool() const { return pool_; }
+
+ private:
+  using Slot = std::uint32_t;
+  static constexpr Slot kNone = ~Slot{0};
+  static constexpr std::int64_t kNever = std::int64_t{1} << 62;
+
+  struct SavedBlock {
+    BlockId id;
+    std::uint32_t generation;
+  };
+
+  struct Sequence {
+    RequestRecord record;
+    std::int32_t target = 0;    // tokens to compute before the next token is emitted
+    std::int32_t computed = 0;  // while prefilling; decodes live in the DecodeSet
+    std::int32_t emitted = 0;   // scheduled to be emitted, in flight included
+    std::int64_t last_token_ps = 0;  // kept for preempted requests only
+    Slot prev = kNone, next = kNone;  // running list, in admission order
+    std::uint64_t admitted = 0;       // admission number
+    bool released = false;            // blocks already given back (preempted with its last token in flight)
+    std::vector<BlockId> blocks;
+    std::vector<std::uint64_t> hashes;   // of full prompt blocks
+    std::vector<SavedBlock> saved;       // full blocks held when preempted
+  };
+
+  struct Flight {  // a launched step
+    std::int64_t start_ps = 0, end_ps = 0;
+    std::int64_t decodes = 0, prefill_tokens = 0;
+    std::vector<Slot> first_tokens;  // requests whose prefill ends in this step
+    std::vector<Slot> finishing;     // requests whose last token this step emits
+    void clear() { decodes = prefill_tokens = 0, first_tokens.clear(), finishing.clear(); }
+  };
+
+  void act();
+  bool schedule(std::int64_t now);
+  void complete_oldest();
+  void leap(std::int64_t until_ps);
+
+  // Parts of schedule(); each fills `flight_` and the shape.
+  bool make_room_for_decodes();
+  void grow_decodes();
+  bool continue_partial(std::int64_t& budget);
+  void admit(std::int64_t now, std::int64_t& budget);
+  void run_chunk(Slot slot, std::int64_t tokens);
+  std::int64_t find_prefix(Sequence& seq, std::vector<BlockId>& hit, std::int64_t& in_free_queue) const;
+
+  void preempt(Slot victim);
+  void release_blocks(Sequence& seq, std::int64_t computed);
+  void publish_full_blocks(Sequence& seq, std::int64_t before, std::int64_t after);
+  void leave_running(Slot slot);
+  void launch(std::int64_t now, const StepPrice& price, std::int64_t step_index);
+  void retire_price();
+  Slot new_slot();
+  std::string reject(const char* reason);
+
+  ReplicaSpec spec_;
+  StepCost& cost_;
+  Metrics& metrics_;
+  BlockPool pool_;
+  DecodeSet decodes_;
+
+  std::vector<Sequence> seqs_;
+  std::vector<Slot> free_slots_;
+  std::deque<Slot> waiting_;
+  Slot running_head_ = kNone, running_tail_ = kNone;
+  std::int64_t running_count_ = 0;
+  std::uint64_t admissions_ = 0;
+  Slot partial_ = kNone;  // the one running request whose prefill is not done; always the tail
+
+  std::vector<Flight> flights_;  // ring of async_depth
+  std::size_t oldest_ = 0, in_flight_ = 0;
+  Flight* flight_ = nullptr;     // being filled
+  std::int64_t next_action_ps_ = kNever;
+  std::int64_t gpu_free_ps_ = 0;
+  std::int64_t last_end_ps_ = 0;  // end of the latest completed step
+  bool waits_for_oldest_ = false;
+  bool settled_ = false;  // the last schedule ran decodes only and could not have done anything else
+  bool first_step_ = true;
+
+  StepPrice price_;               // of the current decode-only batch
+  std::int64_t price_used_ = 0;
+  bool price_stale_ = true;
+
+  std::vector<PrefillChunk> chunks_;
+  std::vector<Slot> scratch_;
+  std::vector<BlockId> hit_;
+  std::int64_t min_free_for_admission_ = 0;
+  std::int64_t held_slots_ = 0;   // blocks in tables x block_tokens, shared ones counted per holder
+  std::int64_t resident_ = 0;     // tokens computed or being computed of running requests
+  std::int64_t reserved_ = 0;     // slots of blocks allocated ahead for a prompt not computed yet
+};
+
+}  // namespace tessera

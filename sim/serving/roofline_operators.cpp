@@ -1,0 +1,268 @@
+// Serving differs from the tables the closed forms were fitted on: a layer's weights flush L2 between two uses
+// of anything, so weights and KV always come from HBM. Recurrent layers are a floor only: state traffic and
+// FLOPs at the calibrated fractions, no kernel model. Products with separate row counts for prompts and
+// decodes (absorbed MLA) are priced with the attention they belong to.
+#include "sim/serving/roofline_operators.hpp"
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "kernels/cost/attention.hpp"
+#include "kernels/cost/collective.hpp"
+#include "kernels/cost/elementwise.hpp"
+#include "kernels/cost/gemm.hpp"
+#include "kernels/cost/mla.hpp"
+#include "kernels/cost/moe.hpp"
+#include "models/base/check.hpp"
+#include "models/base/error.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr double kScanChunk = 64;  // prompt tokens of one recurrent-state update
+
+void charge(StepTerms& terms, StepPart part, const OpTime& time) {
+  terms.part[static_cast<std::size_t>(part)] += time.total;
+  terms.compute += time.compute;
+  terms.hbm += time.hbm;
+  terms.l2 += time.l2;
+  terms.link += time.link;
+  terms.launch += time.launch;
+  terms.host += time.host;
+}
+
+// The span of context one attention operator reads per decode; 0: all of it.
+std::int64_t span_of(const AttentionOp& op) {
+  if (op.read_limit > 0) return op.read_limit;
+  return op.retention == Retention::full ? 0 : op.window + op.sinks;
+}
+
+class RooflineOperators final : public StepOperators {
+ public:
+  RooflineOperators(const Gpu& gpu, const RankModel& model, const EngineProfile& engine, std::int64_t block_tokens)
+      : gpu_(gpu), model_(model), engine_(engine), block_tokens_(block_tokens) {
+    if (engine.attention_backend != "auto") gpu_.kernels->attention.kernel = engine.attention_backend;
+    for (const AttentionOp& op : model_.step.attention) {
+      const std::int64_t span = span_of(op);
+      if (span == 0) has_full_ = true;
+      else if (std::find(windows_.begin(), windows_.end(), span) == windows_.end()) windows_.push_back(span);
+    }
+    if (windows_.size() > kMaxWindows)
+      throw InputError(model.name + ": mixes more than 4 window sizes, which the serving grain does not track");
+    groups_.resize(1 + windows_.size());
+    kv_bytes_.resize(groups_.size());
+    for (const AttentionOp& op : model_.step.attention) {
+      const std::size_t group = group_of(span_of(op));
+      groups_[group].push_back(op);
+      const KvGroup& kv = model_.kv.groups[static_cast<std::size_t>(op.kv_group)];
+      if (op.rows != Rows::prefill)
+        kv_bytes_[group] += static_cast<double>(op.layers) * static_cast<double>(kv.entry_bytes);
+    }
+    for (const WeightTensor& w : model_.weights) weight_read_ += static_cast<double>(w.bytes());
+  }
+
+  StepTerms dense(std::int64_t tokens, bool with_prefill) override {
+    StepTerms terms;
+    for (const GemmOp& op : model_.step.gemms)
+      if (op.rows == Rows::tokens) charge(terms, StepPart::gemm, gemm(op, tokens));
+    for (const MoeOp& op : model_.step.moe) charge(terms, StepPart::moe, moe(op, tokens) * static_cast<double>(op.layers));
+    for (const ElementwiseOp& op : model_.step.elementwise)
+      charge(terms, StepPart::elementwise,
+             elementwise_time(gpu_, static_cast<int>(op.kernels), static_cast<double>(op.bytes_per_token * tokens)) *
+                 static_cast<double>(op.layers));
+    for (const RecurrentOp& op : model_.step.recurrent) charge(terms, StepPart::elementwise, recurrent(op, tokens, with_prefill));
+    const bool graph = padded_tokens(tokens, with_prefill) <= engine_.graphs.max_tokens &&
+                       (!with_prefill || engine_.graphs.mixed_steps);
+    for (const CollectiveOp& op : model_.step.collectives)
+      if (op.rows == Rows::tokens) charge(terms, StepPart::collective, collective(op, tokens, graph, terms));
+    OpTime fixed;
+    fixed.total = fixed.launch = engine_.step_fixed_us;
+    charge(terms, StepPart::host, fixed);
+    terms.hbm_bytes += weight_read_;
+    return terms;
+  }
+
+  StepTerms head(std::int64_t sampled) override {
+    StepTerms terms;
+    if (sampled == 0) return terms;
+    for (const GemmOp& op : model_.step.gemms)
+      if (op.rows == Rows::sampled) charge(terms, StepPart::head, gemm(op, sampled));
+    for (const CollectiveOp& op : model_.step.collectives)
+      if (op.rows == Rows::sampled) charge(terms, StepPart::collective, collective(op, sampled, false, terms));
+    charge(terms, StepPart::sampler, sampler_time(gpu_, sampled));
+    return terms;
+  }
+
+  OpTime decode_attention(std::size_t group, const DecodeBatch& decodes) override {
+    OpTime time;
+    for (const AttentionOp& op : groups_[group])
+      if (op.rows != Rows::prefill) time += attention(op, decodes, {}) * static_cast<double>(op.layers);
+    if (group == own_rows_group()) time += own_rows(Rows::decode, decodes.sequences);
+    return time;
+  }
+
+  OpTime mixed_attention(std::size_t group, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) override {
+    OpTime time;
+    std::int64_t tokens = 0;
+    for (const PrefillChunk& chunk : chunks) tokens += chunk.tokens;
+    for (const AttentionOp& op : groups_[group]) {
+      if (op.rows == Rows::prefill) time += attention(op, {}, chunks) * static_cast<double>(op.layers);
+      else if (op.rows == Rows::decode) {
+        if (decodes.sequences > 0) time += attention(op, decodes, {}) * static_cast<double>(op.layers);
+      } else time += attention(op, decodes, chunks) * static_cast<double>(op.layers);
+    }
+    if (group == own_rows_group()) {
+      if (decodes.sequences > 0) time += own_rows(Rows::decode, decodes.sequences);
+      time += own_rows(Rows::prefill, tokens);
+    }
+    return time;
+  }
+
+  double skew_us(std::size_t group, const DecodeBatch& decodes) override {
+    if (group != 0) return 0;  // contexts under a window are nearly equal
+    double us = 0;
+    DecodeBatch even = decodes;
+    even.longest = {};
+    for (const AttentionOp& op : groups_[group])
+      if (op.rows != Rows::prefill && op.kind == AttentionOp::Kind::gqa)
+        us += (attention(op, decodes, {}).total - attention(op, even, {}).total) * static_cast<double>(op.layers);
+    return std::max(0.0, us);
+  }
+
+  [[nodiscard]] std::span<const std::int64_t> windows() const override { return windows_; }
+  [[nodiscard]] bool has_full_attention() const override { return has_full_; }
+  [[nodiscard]] double kv_bytes_per_token(std::size_t group) const override { return kv_bytes_[group]; }
+  [[nodiscard]] std::int64_t padded_tokens(std::int64_t tokens, bool with_prefill) const override {
+    return with_prefill && !engine_.graphs.mixed_steps ? tokens : engine_.padded_tokens(tokens);
+  }
+
+  [[nodiscard]] std::vector<CostOrigin> origins() const override {
+    const KernelBehaviour& k = *gpu_.kernels;
+    const std::string status = gpu_.status;
+    const auto detail = [&](const std::string& source) {
+      return k.card == gpu_.name ? source : "carried from " + k.card + ": " + source;
+    };
+    std::vector<CostOrigin> list{{"gemm", "roofline", status, detail(k.gemm.source)},
+                                 {"attention", "roofline", status, detail(k.attention.source)}};
+    if (!model_.step.moe.empty()) list.push_back({"moe", "roofline", status, detail(k.moe.source)});
+    if (!model_.step.collectives.empty()) list.push_back({"collective", "roofline", status, detail(k.collectives.source)});
+    list.push_back({"elementwise, sampler", "roofline", "estimated", "launch gaps and bandwidth"});
+    list.push_back({"host", "engine profile", "stated", engine_.name + ": " + engine_.source});
+    return list;
+  }
+
+ private:
+  std::size_t group_of(std::int64_t span) const {
+    if (span == 0) return 0;
+    return 1 + static_cast<std::size_t>(std::find(windows_.begin(), windows_.end(), span) - windows_.begin());
+  }
+  // The group that also carries the products with row counts of their own.
+  std::size_t own_rows_group() const { return has_full_ ? 0 : 1; }
+
+  OpTime gemm(const GemmOp& op, std::int64_t rows) {
+    GemmShape shape;
+    shape.m = rows;
+    shape.n = op.n * op.batch;  // independent products side by side: the same work and bytes
+    shape.k = op.k;
+    shape.dtype = op.dtype;
+    return gemm_time(gpu_, shape) * static_cast<double>(op.layers);
+  }
+
+  OpTime own_rows(Rows rows, std::int64_t count) {
+    if (count == 0) return {};
+    auto [at, fresh] = own_rows_memo_.try_emplace({rows, count});
+    if (fresh)
+      for (const GemmOp& op : model_.step.gemms)
+        if (op.rows == rows) at->second += gemm(op, count);
+    return at->second;
+  }
+
+  OpTime moe(const MoeOp& op, std::int64_t tokens) {
+    MoeShape shape;
+    shape.tokens = tokens;
+    shape.hidden = op.hidden;
+    shape.expert_width = op.expert_width;
+    shape.experts = static_cast<int>(op.experts);
+    shape.top_k = static_cast<int>(op.top_k);
+    shape.tp = static_cast<int>(op.tp);
+    shape.ep = static_cast<int>(op.ep);
+    shape.gated = op.gated;
+    shape.dtype = op.dtype;
+    return moe_time(gpu_, shape);
+  }
+
+  OpTime recurrent(const RecurrentOp& op, std::int64_t tokens, bool with_prefill) {
+    const double updates = with_prefill ? static_cast<double>(tokens) / kScanChunk : static_cast<double>(tokens);
+    OpTime time;
+    time.hbm = 2 * updates * static_cast<double>(op.state_bytes) / (gpu_.hbm_bytes_per_us() * gpu_.kernels->gemm.hbm_fraction);
+    time.compute = static_cast<double>(op.flops_per_token * tokens) / (gpu_.peak_flops(model_.dtype) * gpu_.kernels->gemm.compute_fraction) * 1e6;
+    time.launch = gpu_.graph_launch_us;
+    time.total = std::max(time.hbm, time.compute) + time.launch;
+    return time * static_cast<double>(op.layers);
+  }
+
+  OpTime collective(const CollectiveOp& op, std::int64_t rows, bool graph, StepTerms& terms) {
+    const double bytes = static_cast<double>(op.bytes_per_row * rows);
+    const int ranks = static_cast<int>(model_.parallel.tp);
+    const OpTime one = op.kind == CollectiveOp::Kind::all_reduce
+                           ? all_reduce_time(gpu_, ranks, bytes, graph)
+                           : nccl_time(gpu_, Collective::all_gather, ranks, bytes);
+    const double share = static_cast<double>(ranks - 1) / ranks;
+    terms.link_bytes += static_cast<double>(op.count) * bytes * share * (op.kind == CollectiveOp::Kind::all_reduce ? 2 : 1);
+    return one * static_cast<double>(op.count);
+  }
+
+  OpTime attention(const AttentionOp& op, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) {
+    if (op.kind != AttentionOp::Kind::gqa) return latent_attention(op, decodes, chunks);
+    AttentionShape shape;
+    shape.q_heads = static_cast<int>(op.q_heads);
+    shape.kv_heads = static_cast<int>(op.kv_heads);
+    shape.head_dim = static_cast<int>(op.head_dim);
+    shape.v_head_dim = static_cast<int>(op.v_head_dim);
+    shape.window = span_of(op);
+    shape.dtype = model_.dtype;
+    shape.kv_dtype = op.kv_dtype;
+    shape.block_tokens = static_cast<int>(block_tokens_);
+    if (chunks.empty()) return decode_attention_time(gpu_, shape, decodes);
+    if (decodes.sequences == 0) return prefill_attention_time(gpu_, shape, chunks);
+    if (!engine_.separate_prefill_kernel) return mixed_attention_time(gpu_, shape, decodes, chunks);
+    OpTime time = decode_attention_time(gpu_, shape, decodes);
+    return time += prefill_attention_time(gpu_, shape, chunks);
+  }
+
+  OpTime latent_attention(const AttentionOp& op, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) {
+    const bool decode = op.rows == Rows::decode || (op.rows == Rows::tokens && decodes.sequences > 0);
+    OpTime time;
+    const KvGroup& kv = model_.kv.groups[static_cast<std::size_t>(op.kv_group)];
+    MlaShape shape;
+    shape.heads = static_cast<int>(op.q_heads);
+    shape.qk_dim = static_cast<int>(op.head_dim);
+    shape.v_dim = static_cast<int>(op.v_head_dim);
+    shape.record_bytes = static_cast<double>(kv.entry_bytes);
+    shape.dtype = model_.dtype;
+    if (decode && decodes.sequences > 0) time += mla_decode_time(gpu_, shape, decodes);
+    if (op.rows != Rows::decode && !chunks.empty()) time += mla_prefill_time(gpu_, shape, chunks);
+    return time;
+  }
+
+  Gpu gpu_;
+  RankModel model_;
+  EngineProfile engine_;
+  std::int64_t block_tokens_;
+  std::vector<std::int64_t> windows_;
+  bool has_full_ = false;
+  std::vector<std::vector<AttentionOp>> groups_;
+  std::vector<double> kv_bytes_;
+  double weight_read_ = 0;
+  std::map<std::pair<Rows, std::int64_t>, OpTime> own_rows_memo_;
+};
+
+}  // namespace
+
+std::unique_ptr<StepOperators> roofline_operators(const Gpu& gpu, const RankModel& model, const EngineProfile& engine,
+                                                  std::int64_t block_tokens) {
+  return std::make_unique<RooflineOperators>(gpu, model, engine, block_tokens);
+}
+
+}  // namespace tessera

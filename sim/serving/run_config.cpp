@@ -1,0 +1,143 @@
+#include "sim/serving/run_config.hpp"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "models/base/text.hpp"
+#include "traces/formats.hpp"
+
+namespace tessera {
+namespace {
+
+// Which config folder a scalar at this path names a file of.
+const char* folder_at(std::string_view path) {
+  if (path == "gpu") return "gpus";
+  if (path == "model") return "models";
+  if (path == "fabric") return "fabrics";
+  if (path == "engine.profile") return "engines";
+  if (path == "gpu.kernels") return "kernels";
+  return nullptr;
+}
+
+Yaml expand(std::string_view path, const Yaml& scalar) {
+  const char* folder = folder_at(path);
+  if (folder == nullptr) return scalar;
+  return load_config(folder, scalar.scalar, scalar.at);
+}
+
+void apply(Yaml& tree, const std::string& override_text) {
+  const std::size_t equals = override_text.find('=');
+  const Location at{"--set " + override_text, 0, 0};
+  if (equals == std::string::npos || equals == 0) throw InputError(at, "expected key=value, e.g. memory.kv_blocks=1000");
+  const std::string path = override_text.substr(0, equals);
+  const Yaml value = parse_yaml(override_text.substr(equals + 1), at.file);
+  // engine.profile is named by a default, so it is not in the tree until someone says so.
+  if (path.starts_with("engine.profile.")) {
+    Yaml* engine = tree.find("engine");
+    if (engine == nullptr || engine->find("profile") == nullptr) {
+      Yaml name;
+      name.kind = Yaml::Kind::scalar;
+      name.scalar = kDefaultEngineProfile;
+      name.at = at;
+      set_path(tree, "engine.profile", name, expand);
+    }
+  }
+  set_path(tree, path, value, expand);
+}
+
+std::vector<std::string> trace_format_names() {
+  std::vector<std::string> names{"auto"};
+  for (const TraceFormat& format : trace_formats())
+    if (format.kind == TraceFormat::Kind::requests) names.emplace_back(format.name);
+  return names;
+}
+
+std::string beside(const std::string& config_path, const std::string& file) {
+  namespace fs = std::filesystem;
+  if (file.empty() || fs::path(file).is_absolute()) return file;
+  const fs::path candidate = fs::path(config_path).parent_path() / file;
+  std::error_code ignored;
+  return fs::exists(candidate, ignored) ? candidate.string() : file;
+}
+
+}  // namespace
+
+void EngineConfig::describe(Fields& f) {
+  f.reference("profile", profile, "engines", {.doc = "host time, async depth, memory rule, graph sizes of an engine version"});
+  f.choice("scheduler", scheduler, {"vllm", "sarathi"}, {.doc = "how steps are composed"});
+  f.field("max_num_seqs", max_num_seqs, {.doc = "most requests running at once; null: the profile's", .min = 1, .max = 65536});
+  f.field("max_num_batched_tokens", max_num_batched_tokens,
+          {.doc = "token budget of a step; null: the profile's", .unit = "tokens", .min = 1, .max = 4194304});
+  f.field("max_model_len", max_model_len,
+          {.doc = "longest prompt + answer; null: KV capacity alone limits a request", .unit = "tokens", .min = 2});
+  f.check(!max_num_seqs || !max_num_batched_tokens || *max_num_batched_tokens >= *max_num_seqs, "max_num_batched_tokens",
+          "must be at least max_num_seqs, so that every decode fits a step");
+}
+
+void MemoryConfig::describe(Fields& f) {
+  f.choice("allocator", allocator, {"paged", "contiguous-max", "contiguous-pow2", "contiguous-oracle", "vmm"},
+           {.doc = "how KV memory is given out"});
+  f.check(allocator == "paged", "allocator", fmt::format("'{}' is not built yet, expected paged", allocator));
+  f.field("block_tokens", block_tokens, {.doc = "tokens of one KV block", .unit = "tokens", .min = 1, .max = 4096});
+  f.field("gpu_memory_utilization", gpu_memory_utilization,
+          {.doc = "share of the GPU's memory the engine may use", .min = 0.01, .max = 1});
+  f.field("kv_blocks", kv_blocks,
+          {.doc = "KV blocks as the engine reports them; null: derived from the hardware and printed", .min = 1, .max = 4e9});
+  f.choice("kv_dtype", kv_dtype, {"auto", "bf16", "fp16", "fp8"}, {.doc = "precision of the KV cache"});
+  f.choice("prefix_cache", prefix_cache, {"hash", "radix", "off"}, {.doc = "reuse of equal prompt prefixes"});
+  f.check(prefix_cache != "radix", "prefix_cache", "'radix' is not built yet, expected hash or off");
+}
+
+void CostConfig::describe(Fields& f) {
+  f.choice("source", source, {"auto", "roofline", "table", "tile"}, {.doc = "where operator times come from"});
+  f.check(source != "tile", "source", "'tile' is not built yet, expected roofline, table or auto");
+  f.list("tables", tables, {.doc = "measurement files for `table`"});
+  f.check(source != "table" || !tables.empty(), "source", "'table' needs files, expected cost.tables: [..]");
+}
+
+void TraceConfig::describe(Fields& f) {
+  f.field("file", file, {.doc = "the trace; or given as --trace"});
+  f.choice("format", format, trace_format_names(), {.doc = "auto: found by content"});
+  f.field("limit", limit, {.doc = "only the first so many requests", .min = 1});
+  f.field("rate_scale", rate_scale, {.doc = "2: arrivals twice as dense", .min = 1e-6, .max = 1e6});
+}
+
+void SloConfig::describe(Fields& f) {
+  f.field("ttft_ms", ttft_ms, {.doc = "most time to the first token", .unit = "ms", .min = 0});
+  f.field("tpot_ms", tpot_ms, {.doc = "most mean time per further token", .unit = "ms", .min = 0});
+}
+
+void RunConfig::describe(Fields& f) {
+  f.field("name", name, {.doc = "a name for the run"});
+  f.reference("gpu", gpu, "gpus", {.doc = "the GPU", .required = true});
+  f.reference("model", model, "models", {.doc = "the model", .required = true});
+  f.reference("fabric", fabric, "fabrics", {.doc = "the node; auto: the GPU's usual one"});
+  f.group("parallel", parallel, {.doc = "how one engine is spread over GPUs"});
+  f.field("replicas", replicas, {.doc = "independent engines, fed in turn", .min = 1, .max = 65536});
+  f.group("engine", engine, {.doc = "the serving engine"});
+  f.group("memory", memory, {.doc = "the KV cache"});
+  f.group("cost", cost, {.doc = "operator times"});
+  f.group("trace", trace, {.doc = "the requests"});
+  f.group("slo", slo, {.doc = "latency limits a request must meet"});
+  f.field("seed", seed, {.doc = "seed of everything random", .min = 0});
+}
+
+RunConfig load_run_config(const std::string& path, const std::vector<std::string>& overrides,
+                          const std::string& trace_file) {
+  Yaml tree = load_yaml(path);
+  if (tree.kind == Yaml::Kind::map)
+    for (const std::string& text : overrides) apply(tree, text);
+  RunConfig config;
+  config.engine.profile.name = kDefaultEngineProfile;
+  read_spec(tree, config);
+  if (config.engine.profile.value.name.empty())
+    config.engine.profile.value = read_config<EngineProfile>("engines", config.engine.profile.name);
+  config.trace.file = trace_file.empty() ? beside(path, config.trace.file) : trace_file;
+  if (config.trace.file.empty())
+    throw InputError({path, 0, 0}, "trace.file: missing, expected a trace in the config or as --trace FILE");
+  for (std::string& table : config.cost.tables) table = beside(path, table);
+  return config;
+}
+
+}  // namespace tessera

@@ -1,0 +1,200 @@
+#include "sim/serving/simulate.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "kernels/cost/rescale.hpp"
+#include "models/base/text.hpp"
+#include "sim/serving/prompt_blocks.hpp"
+#include "sim/serving/profile_operators.hpp"
+#include "sim/serving/replica.hpp"
+#include "sim/serving/roofline_operators.hpp"
+#include "sim/serving/table_operators.hpp"
+#include "traces/open.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::int64_t kProgressEvery = 4096;
+
+// The engine's limits with the profile's defaults filled in.
+StepLimits limits_of(const RunConfig& config) {
+  const EngineProfile& profile = *config.engine.profile;
+  StepLimits limits;
+  limits.max_num_seqs = config.engine.max_num_seqs.value_or(profile.default_max_num_seqs);
+  limits.max_batched_tokens = config.engine.max_num_batched_tokens.value_or(profile.default_max_num_batched_tokens);
+  limits.block_tokens = config.memory.block_tokens;
+  if (limits.max_batched_tokens < limits.max_num_seqs)
+    throw InputError(fmt::format("engine.max_num_batched_tokens: {} is below max_num_seqs {}, expected at least that, so "
+                                 "that every decode fits a step",
+                                 limits.max_batched_tokens, limits.max_num_seqs));
+  return limits;
+}
+
+// Scheduler rules by name. Sarathi-Serve (OSDI 2024): decodes first, one token budget, prompts allocated whole.
+void set_rules(ReplicaSpec& spec, const RunConfig& config) {
+  const EngineProfile& profile = *config.engine.profile;
+  spec.reserve_full_prompt = profile.admission.reserve_full_prompt;
+  spec.watermark = profile.admission.watermark;
+  spec.allocate_full_prompt = config.engine.scheduler == "sarathi";
+}
+
+ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std::int64_t usable_blocks) {
+  const EngineProfile& profile = *config.engine.profile;
+  ReplicaSpec spec;
+  spec.max_num_seqs = limits.max_num_seqs;
+  spec.max_batched_tokens = limits.max_batched_tokens;
+  spec.max_model_len = config.engine.max_model_len.value_or(0);
+  spec.block_tokens = limits.block_tokens;
+  spec.kv_blocks = usable_blocks;
+  spec.prefix_cache = config.memory.prefix_cache == "hash";
+  spec.async_depth = profile.async_depth;
+  spec.host_base_ps = microseconds(profile.host_base_us + profile.host_per_tp_us * static_cast<double>(config.parallel.tp)).count();
+  spec.host_per_sequence_ps = microseconds(profile.host_per_sequence_us).count();
+  spec.prefill_step_floor_ps = microseconds(profile.eager_prefill_floor_ms * 1e3).count();
+  spec.cold_start_ps = microseconds(profile.cold_start_ms * 1e3).count();
+  set_rules(spec, config);
+  return spec;
+}
+
+Gpu with_own_behaviour(Gpu gpu) {
+  if (gpu.kernels->card != gpu.name && !gpu.kernels->card.empty())
+    gpu.kernels.value = rescaled(*gpu.kernels, load_gpu(gpu.kernels->card), gpu);
+  return gpu;
+}
+
+void warn_of_limits(const RunConfig& config, const RankModel& rank, std::vector<std::string>& warnings) {
+  for (const KvGroup& group : rank.kv.groups)
+    if (group.retention == Retention::window || group.retention == Retention::chunked) {
+      warnings.push_back("windowed layers hold KV of the whole context: blocks span all layers, as in engines without a "
+                         "hybrid allocator; their traffic is bounded by the window");
+      break;
+    }
+  if (config.gpu->status == "estimated")
+    warnings.push_back(fmt::format("{} has no kernel measurements of its own: its kernels behave as {}'s, rescaled by published "
+                                   "numbers; expect 5-10 % error on TPOT",
+                                   config.gpu->name, config.gpu->kernels->card));
+}
+
+}  // namespace
+
+std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankModel& rank, std::vector<std::string>& warnings) {
+  EngineProfile engine = *config.engine.profile;
+  const StepLimits limits = limits_of(config);
+  engine.limit_graphs(limits.max_num_seqs, limits.max_batched_tokens);
+  std::unique_ptr<StepOperators> operators;
+  if (config.cost.source == "table" && is_layer_profile(config.cost.tables.front())) {
+    operators = profile_operators(read_layer_profile(config.cost.tables), rank, engine);
+    if (rank.parallel.tp > 1) warnings.push_back("a layer profile has no collectives: all-reduce time is left out");
+  } else {
+    const Gpu gpu = with_own_behaviour(*config.gpu);
+    operators = roofline_operators(gpu, rank, engine, limits.block_tokens);
+    if (config.cost.source == "table")
+      operators = table_operators(std::move(operators), config.cost.tables, gpu, rank, engine, limits.block_tokens);
+  }
+  return std::make_unique<StepPricer>(std::move(operators));
+}
+
+RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
+  RunResult result;
+  result.config = config;
+  const StepLimits limits = limits_of(config);
+  const DType kv_dtype = resolve_kv_dtype(*config.model, config.memory.kv_dtype);
+  const RankModel rank = partition(*config.model, config.parallel, kv_dtype);
+  const FabricSpec fabric = config.fabric.name == "auto" ? usual_node(*config.gpu) : config.fabric.value;
+  Fabric(fabric).require_gpus(config.parallel.ranks(), "parallel");
+
+  // Memory: given or derived.
+  result.weight_bytes = rank.weight_bytes() + rank.buffer_bytes();
+  result.bytes_per_token = rank.kv.bytes_per_token();
+  const bool null_block = config.engine.profile->memory.null_block;
+  const std::int64_t state = rank.kv.state_bytes() * limits.max_num_seqs;  // recurrent state is set aside for every seat
+  if (config.memory.kv_blocks) {
+    result.capacity_derived = false;
+    result.kv_blocks = *config.memory.kv_blocks;
+  } else {
+    result.capacity = derive_kv_capacity(rank, config.gpu->memory_bytes.value - state, config.memory.gpu_memory_utilization,
+                                         config.engine.profile->memory, limits);
+    result.kv_blocks = result.capacity.blocks;
+  }
+  const std::int64_t usable = result.kv_blocks - (null_block ? 1 : 0);
+  if (usable < 1) throw InputError("memory.kv_blocks: no usable KV block, expected at least 2 (one is the engine's null block)");
+  warn_of_limits(config, rank, result.warnings);
+
+  ReadOptions read;
+  read.format = config.trace.format;
+  read.limit = config.trace.limit;
+  read.rate_scale = config.trace.rate_scale;
+  read.seed = static_cast<std::uint64_t>(config.seed);
+  const std::unique_ptr<TraceReader> trace = open_trace(config.trace.file, read);
+
+  // One cost memo serves all replicas: they are alike.
+  const std::unique_ptr<StepCost> cost = make_step_cost(config, rank, result.warnings);
+  Metrics& metrics = result.metrics;
+  metrics.slo_ttft_ms = config.slo.ttft_ms;
+  metrics.slo_tpot_ms = config.slo.tpot_ms;
+  metrics.on_step = hooks.on_step;
+  std::unordered_map<std::uint32_t, std::string> ids;  // of live requests, only if someone asks
+  if (hooks.on_request) {
+    const auto take_id = [&ids](std::uint32_t row) {
+      const auto at = ids.find(row);
+      std::string id = at == ids.end() ? std::string() : std::move(at->second);
+      if (at != ids.end()) ids.erase(at);
+      return id;
+    };
+    metrics.on_finish = [&hooks, take_id](const RequestRecord& record) { hooks.on_request(record, take_id(record.row)); };
+  }
+  ReplicaSpec spec = replica_spec(config, limits, usable);
+  spec.leap = hooks.leap;
+  std::vector<std::unique_ptr<Replica>> replicas;
+  for (std::int64_t i = 0; i < config.replicas; ++i) replicas.push_back(std::make_unique<Replica>(spec, *cost, metrics));
+
+  PromptBlocks blocks(trace->info().block_tokens, limits.block_tokens, spec.prefix_cache);
+  if (!blocks.problem().empty()) result.warnings.push_back(blocks.problem());
+  Request request;
+  std::uint32_t row = 0;
+  while (trace->next(request)) {
+    if (row % kProgressEvery == 0 && hooks.progress && !hooks.progress(row, trace->info().requests)) {
+      result.interrupted = true;
+      break;
+    }
+    // Each engine lives on its own clock; requests are dealt in turn.
+    Replica& replica = *replicas[row % replicas.size()];
+    replica.advance(request.arrival_ps);
+    Arrival arrival;
+    arrival.row = row;
+    arrival.arrival_ps = request.arrival_ps;
+    arrival.input_tokens = request.input_tokens;
+    arrival.output_tokens = request.output_tokens;
+    arrival.block_hashes = blocks.hashes(request);
+    if (hooks.on_request) ids.emplace(row, std::string(request.id));
+    const std::string reason = replica.arrive(arrival);
+    if (!reason.empty() && hooks.on_request) {
+      RequestRecord rejected;
+      rejected.row = row;
+      rejected.arrival_ps = request.arrival_ps;
+      rejected.input_tokens = request.input_tokens;
+      rejected.output_tokens = request.output_tokens;
+      hooks.on_request(rejected, request.id);
+      ids.erase(row);
+    }
+    ++row;
+  }
+  for (const auto& replica : replicas) replica->finish();
+  if (row == 0) throw InputError({config.trace.file, 0, 0}, "holds no requests");
+  result.trace = trace->info();
+  result.origins = cost->origins();
+  result.out_of_range_steps = cost->out_of_range();
+  if (result.out_of_range_steps > 0)
+    result.warnings.push_back(fmt::format("{} steps were priced outside the calibrated range", human_count(result.out_of_range_steps)));
+  for (const auto& [reason, count] : metrics.rejected)
+    result.warnings.push_back(fmt::format("{} requests rejected: {}", human_count(count), reason));
+  if (metrics.preemptions > 0)
+    result.warnings.push_back(fmt::format("KV pressure: {} preemptions, {} tokens recomputed; results react strongly to capacity here",
+                                          human_count(metrics.preemptions), human_count(metrics.recomputed_tokens)));
+  return result;
+}
+
+}  // namespace tessera

@@ -1,0 +1,139 @@
+#include "sim/serving/step_pricer.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/base/check.hpp"
+#include "models/base/units.hpp"
+
+namespace tessera {
+namespace {
+
+double sum_of(const StepTerms& terms) {
+  double total = 0;
+  for (const double part : terms.part) total += part;
+  return total;
+}
+
+void charge(StepTerms& terms, StepPart part, const OpTime& time) {
+  terms.part[static_cast<std::size_t>(part)] += time.total;
+  terms.compute += time.compute;
+  terms.hbm += time.hbm;
+  terms.l2 += time.l2;
+  terms.link += time.link;
+  terms.launch += time.launch;
+  terms.host += time.host;
+}
+
+std::int64_t to_ps(double us) { return microseconds(us).count(); }
+
+}  // namespace
+
+StepPricer::StepPricer(std::unique_ptr<StepOperators> operators)
+    : ops_(std::move(operators)), groups_(1 + ops_->windows().size()), curves_(groups_) {
+  TESSERA_CHECK(ops_->windows().size() <= kMaxWindows, "a model mixes few window sizes");
+  knots_ = {1, 4, 8};
+  for (double k = 16; k < 3e8; k *= std::sqrt(std::sqrt(2.0))) knots_.push_back(std::round(k));
+}
+
+const StepPricer::Memo& StepPricer::dense(std::int64_t tokens, bool with_prefill) {
+  const std::int64_t padded = ops_->padded_tokens(tokens, with_prefill);
+  std::vector<Memo>& memos = dense_[with_prefill ? 1 : 0];
+  const auto at = static_cast<std::size_t>(padded);
+  if (at >= memos.size()) memos.resize(at + 1);
+  Memo& memo = memos[at];
+  if (!memo.filled) memo = {true, ops_->dense(padded, with_prefill), 0}, memo.total_us = sum_of(memo.terms);
+  return memo;
+}
+
+const StepPricer::Memo& StepPricer::head(std::int64_t sampled) {
+  const auto at = static_cast<std::size_t>(sampled);
+  if (at >= head_.size()) head_.resize(at + 1);
+  Memo& memo = head_[at];
+  if (!memo.filled) memo = {true, ops_->head(sampled), 0}, memo.total_us = sum_of(memo.terms);
+  return memo;
+}
+
+const StepPricer::Knot& StepPricer::knot(std::size_t group, std::int64_t sequences, std::size_t index) {
+  auto& by_size = curves_[group];
+  const auto n = static_cast<std::size_t>(sequences);
+  if (n >= by_size.size()) by_size.resize(n + 1);
+  if (by_size[n].empty()) by_size[n].resize(knots_.size());
+  Knot& knot = by_size[n][index];
+  if (!knot.filled) {
+    DecodeBatch batch;
+    batch.sequences = sequences;
+    batch.kv_tokens = sequences * static_cast<std::int64_t>(knots_[index]);
+    knot = {true, ops_->decode_attention(group, batch)};
+  }
+  return knot;
+}
+
+StepPricer::OnCurve StepPricer::on_curve(std::size_t group, std::int64_t sequences, double mean_context) {
+  const auto above = std::upper_bound(knots_.begin(), knots_.end() - 1, mean_context);
+  const auto high = std::max<std::size_t>(1, static_cast<std::size_t>(above - knots_.begin()));
+  const OpTime& a = knot(group, sequences, high - 1).time;
+  const OpTime& b = knot(group, sequences, high).time;
+  const double share = (mean_context - knots_[high - 1]) / (knots_[high] - knots_[high - 1]);
+  OnCurve at;
+  at.time = a * (1 - share);
+  at.time += b * share;
+  at.slope_us = (b.total - a.total) / (knots_[high] - knots_[high - 1]);
+  at.segment_end = knots_[high];
+  return at;
+}
+
+StepPrice StepPricer::price(const StepShape& shape) {
+  const bool with_prefill = !shape.chunks.empty();
+  const Memo& by_tokens = dense(shape.tokens(), with_prefill);
+  const Memo& by_samples = head(shape.sampled);
+  StepPrice price;
+  price.terms = by_tokens.terms;
+  price.terms.add(by_samples.terms, 1);
+  double total_us = by_tokens.total_us + by_samples.total_us;
+  double slope_us = 0;
+  double segment_steps = 1e9;
+  bool in_range = true;
+
+  for (std::size_t group = ops_->has_full_attention() ? 0 : 1; group < groups_; ++group) {
+    DecodeBatch batch;
+    batch.sequences = shape.decodes;
+    batch.kv_tokens = shape.decode_kv[group];
+    batch.longest = shape.lengths;
+    batch.offset = shape.offset;
+    OpTime time;
+    if (with_prefill) {
+      time = ops_->mixed_attention(group, batch, shape.chunks);
+    } else {
+      const double mean = static_cast<double>(batch.kv_tokens) / static_cast<double>(batch.sequences);
+      const OnCurve at = on_curve(group, batch.sequences, mean);
+      time = at.time;
+      const double skew = ops_->skew_us(group, batch);
+      time.total += skew;
+      time.launch += skew;
+      slope_us += at.slope_us;
+      segment_steps = std::min(segment_steps, at.segment_end - mean);
+    }
+    charge(price.terms, StepPart::attention, time);
+    total_us += time.total;
+    in_range = in_range && time.in_range;
+    double read = static_cast<double>(batch.kv_tokens);
+    const std::int64_t window = group == 0 ? 0 : ops_->windows()[group - 1];
+    for (const PrefillChunk& chunk : shape.chunks) {
+      const std::int64_t seen = chunk.history + chunk.tokens;
+      read += static_cast<double>(window > 0 ? std::min(seen, window + chunk.tokens) : seen);
+    }
+    // Read what is attended to, write what is new.
+    price.terms.hbm_bytes += (read + static_cast<double>(shape.tokens())) * ops_->kv_bytes_per_token(group);
+  }
+  price.base_ps = to_ps(total_us);
+  // Contexts under a window stop growing one by one, so a windowed batch is priced step by step.
+  if (!with_prefill && groups_ == 1) {
+    price.slope_ps = to_ps(slope_us);
+    price.valid_steps = 1 + static_cast<std::int64_t>(std::max(0.0, std::floor(segment_steps)));
+  }
+  if (!in_range) ++out_of_range_;
+  return price;
+}
+
+}  // namespace tessera

@@ -1,0 +1,81 @@
+// Prices steps from operator times, remembering what repeats.
+//
+// A step is: everything whose time depends on the token count alone (GEMMs, experts, elementwise,
+// collectives; one memo per padded token count) + LM head and sampler (one memo per sampled count) +
+// attention. Decode-only attention is kept as one curve per batch size over the mean context, knots a
+// factor 2^(1/4) apart, linear between (error against the direct formula is tested), plus the exposed tail
+// of the longest sequences, priced when the batch changes. Attention of steps with prefill is computed directly.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/cost/op_time.hpp"
+#include "sim/serving/step.hpp"
+
+namespace tessera {
+
+// Times of one rank's operators, summed over the layers that run them. Implemented by the cost sources.
+class StepOperators {
+ public:
+  virtual ~StepOperators() = default;
+  // All operators whose time depends on the step's token count alone. with_prefill: the step is not a
+  // replayed decode graph.
+  virtual StepTerms dense(std::int64_t tokens, bool with_prefill) = 0;
+  virtual StepTerms head(std::int64_t sampled) = 0;  // LM head and sampler
+  // Attention of the layers of one group (see windows()); group 0 is full attention.
+  virtual OpTime decode_attention(std::size_t group, const DecodeBatch& decodes) = 0;
+  virtual OpTime mixed_attention(std::size_t group, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) = 0;
+  // What a batch of unequal contexts costs beyond one of equal contexts with the same sum.
+  virtual double skew_us(std::size_t group, const DecodeBatch& decodes) = 0;
+  [[nodiscard]] virtual std::span<const std::int64_t> windows() const = 0;  // of groups 1, 2, ..
+  [[nodiscard]] virtual bool has_full_attention() const = 0;
+  [[nodiscard]] virtual double kv_bytes_per_token(std::size_t group) const = 0;  // of one rank, all its layers
+  // Graph capture rounds token counts up; the count a step of `tokens` really runs.
+  [[nodiscard]] virtual std::int64_t padded_tokens(std::int64_t tokens, bool with_prefill) const = 0;
+  [[nodiscard]] virtual std::vector<CostOrigin> origins() const = 0;
+};
+
+class StepPricer final : public StepCost {
+ public:
+  explicit StepPricer(std::unique_ptr<StepOperators> operators);
+
+  StepPrice price(const StepShape& shape) override;
+  [[nodiscard]] std::span<const std::int64_t> windows() const override { return ops_->windows(); }
+  [[nodiscard]] std::vector<CostOrigin> origins() const override { return ops_->origins(); }
+  [[nodiscard]] std::int64_t out_of_range() const override { return out_of_range_; }
+
+ private:
+  struct Memo {
+    bool filled = false;
+    StepTerms terms;
+    double total_us = 0;
+  };
+  struct Knot {
+    bool filled = false;
+    OpTime time;
+  };
+  // Position on a decode curve: value and slope per token of mean context, and where the segment ends.
+  struct OnCurve {
+    OpTime time;
+    double slope_us = 0;
+    double segment_end = 0;
+  };
+
+  const Memo& dense(std::int64_t tokens, bool with_prefill);
+  const Memo& head(std::int64_t sampled);
+  const Knot& knot(std::size_t group, std::int64_t sequences, std::size_t index);
+  OnCurve on_curve(std::size_t group, std::int64_t sequences, double mean_context);
+
+  std::unique_ptr<StepOperators> ops_;
+  std::size_t groups_;
+  std::vector<Memo> dense_[2];
+  std::vector<Memo> head_;
+  std::vector<std::vector<std::vector<Knot>>> curves_;  // [group][sequences][knot]
+  std::vector<double> knots_;
+  std::int64_t out_of_range_ = 0;
+};
+
+}  // namespace tessera

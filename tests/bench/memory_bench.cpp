@@ -1,0 +1,138 @@
+// Block pool, block tables and cache replay in operations per second.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "sim/engine/random.hpp"
+#include "sim/memory/block_pool.hpp"
+#include "sim/memory/block_table.hpp"
+#include "sim/memory/lru.hpp"
+#include "sim/memory/miss_ratio_curve.hpp"
+#include "sim/memory/prefix_replay.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::uint32_t kPerRequest = 64;  // 1024 tokens in blocks of 16
+
+// Requests come and go in random order in a pool kept three quarters full; an operation is one block
+// allocated or freed. With caching, every block is published and a tenth of the requests hit in full.
+void pool_churn(benchmark::State& state) {
+  const auto blocks = static_cast<std::uint32_t>(state.range(0));
+  const bool caching = state.range(1) != 0;
+  BlockPool pool(blocks, {.prefix_caching = caching});
+  sim::RandomStream random(1, 0);
+  struct Live {
+    std::vector<BlockId> blocks = std::vector<BlockId>(kPerRequest);
+    std::uint32_t request = 0;
+  };
+  std::vector<Live> live(blocks * 3 / 4 / kPerRequest);
+  std::uint32_t requests = 0;
+  const auto admit = [&](Live& slot) {
+    slot.request = requests++;
+    pool.allocate_n(slot.blocks);
+    if (!caching) return;
+    for (std::uint32_t i = 0; i < kPerRequest; ++i)
+      pool.publish(slot.blocks[i], unique_hash(slot.request, i));
+  };
+  for (Live& slot : live) admit(slot);
+  std::int64_t operations = 0;
+  std::vector<std::size_t> order(4096);
+  for (std::size_t& which : order) which = random() % live.size();
+  std::size_t step = 0;
+  for (auto iteration : state) {
+    static_cast<void>(iteration);
+    Live& slot = live[order[step++ % order.size()]];
+    pool.free_tail_first(slot.blocks);
+    if (caching && step % 10 == 0) {  // preempted and back at once: finds all of its blocks
+      for (std::uint32_t i = 0; i < kPerRequest; ++i) pool.touch(pool.lookup(unique_hash(slot.request, i)));
+    } else {
+      admit(slot);
+    }
+    operations += 2 * kPerRequest;
+  }
+  state.SetItemsProcessed(operations);
+}
+BENCHMARK(pool_churn)->ArgNames({"blocks", "caching"})->ArgsProduct({{2588, 30'000, 400'000}, {0, 1}});
+
+// One block at a time, as decoding takes them.
+void pool_single(benchmark::State& state) {
+  BlockPool pool(static_cast<std::uint32_t>(state.range(0)), {.prefix_caching = false});
+  std::vector<BlockId> held(1024);
+  pool.allocate_n(held);
+  std::size_t next = 0;
+  for (auto iteration : state) {
+    static_cast<void>(iteration);
+    BlockId& block = held[next++ % held.size()];
+    pool.free(block);
+    block = pool.allocate();
+  }
+  state.SetItemsProcessed(2 * state.iterations());
+}
+BENCHMARK(pool_single)->ArgName("blocks")->Arg(2588)->Arg(30'000);
+
+void table_churn(benchmark::State& state) {
+  BlockTables tables;
+  std::vector<TableId> live(256);
+  for (TableId& table : live) table = tables.open();
+  sim::RandomStream random(2, 0);
+  std::int64_t appended = 0;
+  for (auto iteration : state) {
+    static_cast<void>(iteration);
+    TableId& table = live[random() % live.size()];
+    tables.close(table);
+    table = tables.open();
+    for (BlockId i = 0; i < kPerRequest; ++i) tables.append(table, i);
+    appended += kPerRequest;
+  }
+  state.SetItemsProcessed(appended);
+}
+BENCHMARK(table_churn);
+
+// Ten million draws from Zipf(1) over a million keys, by inversion of the cumulative weights.
+const DenseTrace& zipf() {
+  static const DenseTrace trace = [] {
+    constexpr std::size_t kKeys = 1'000'000;
+    constexpr std::size_t kRequests = 10'000'000;
+    std::vector<double> cumulative(kKeys);
+    double sum = 0;
+    for (std::size_t i = 0; i < kKeys; ++i) cumulative[i] = sum += 1.0 / static_cast<double>(i + 1);
+    sim::RandomStream random(3, 0);
+    DenseTrace made;
+    for (std::size_t i = 0; i < kRequests; ++i) {
+      const double draw = std::ldexp(static_cast<double>(random() >> 11U), -53) * sum;
+      const auto at = std::upper_bound(cumulative.begin(), cumulative.end(), draw) - cumulative.begin();
+      made.add_key(mix64(static_cast<std::uint64_t>(at)));
+    }
+    return made;
+  }();
+  return trace;
+}
+
+void lru_zipf(benchmark::State& state) {
+  const DenseTrace& trace = zipf();
+  double miss_ratio = 0;
+  for (auto iteration : state) {
+    static_cast<void>(iteration);
+    miss_ratio = replay<Lru>(trace, static_cast<std::uint32_t>(state.range(0))).miss_ratio();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(trace.requests()));
+  state.counters["miss_ratio"] = miss_ratio;
+}
+BENCHMARK(lru_zipf)->ArgName("blocks")->Arg(1'000)->Arg(10'000)->Arg(100'000)->Arg(1'000'000)->Unit(
+    benchmark::kMillisecond);
+
+void lru_curve_zipf(benchmark::State& state) {
+  const DenseTrace& trace = zipf();
+  for (auto iteration : state) {
+    static_cast<void>(iteration);
+    benchmark::DoNotOptimize(MissRatioCurve(trace).saturation());
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(trace.requests()));
+}
+BENCHMARK(lru_curve_zipf)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,118 @@
+// The GEMM tables: y = x W^T through torch (cuBLAS) in bf16 and CUTLASS scaled GEMM in fp8, six copies of the
+// weights cycling in one CUDA graph. Block-scaled fp8 was timed eagerly (a host floor) and fp4 and
+// weight-only kernels are not modelled: those rows are counted but not used.
+#include "validation/gemm_validate.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "kernels/cost/gemm.hpp"
+#include "validation/fit_knobs.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr int kTableWeightCopies = 6;
+constexpr std::size_t kFitRows = 4000;  // more do not move the parameters
+
+bool is_bf16(const Row& row) { return row.text("gemm_dtype") == "bfloat16"; }
+bool covers(const Row& row) { return is_bf16(row) || row.text("gemm_dtype") == "fp8"; }
+
+GemmShape shape_of(const Row& row) {
+  return {row.integer("m"), row.integer("n"), row.integer("k"), is_bf16(row) ? DType::bf16 : DType::fp8,
+          kTableWeightCopies};
+}
+
+OpTime predict(const Gpu& gpu, const Row& row) {
+  const GemmShape shape = shape_of(row);
+  for (const char* column : {"m", "n", "k"})
+    if (row.integer(column) <= 0)
+      throw InputError(row.at(column), fmt::format("{}: {} is out of range, expected at least 1", column,
+                                                   row.integer(column)));
+  return gemm_time(gpu, shape);
+}
+
+std::string shape_key(const Row& row) {
+  return fmt::format("gemm {} {} {}", row.text("m"), row.text("n"), row.text("k"));
+}
+
+std::string regime(const Row& row) {
+  const std::int64_t m = row.integer("m"), n = row.integer("n"), k = row.integer("k");
+  const char* rows = m <= 16 ? "m<=16" : m <= 128 ? "m<=128" : m <= 1024 ? "m<=1024" : "m>1024";
+  return fmt::format("{} {}", n >= 1024 && k >= 1024 ? "n,k>=1024" : "small", rows);
+}
+
+struct Case {
+  GemmShape shape;
+  double measured_us;
+};
+
+// Every j-th row, so that the sample is spread over the table's order of shapes.
+std::vector<Case> sample(std::span<const Row> rows, bool bf16) {
+  std::vector<Row> wanted;
+  for (const Row& row : rows)
+    if (is_bf16(row) == bf16) wanted.push_back(row);
+  std::vector<Case> cases;
+  const std::size_t stride = std::max<std::size_t>(1, wanted.size() / kFitRows);
+  for (std::size_t i = 0; i < wanted.size(); i += stride)
+    cases.push_back({shape_of(wanted[i]), wanted[i].latency_us()});
+  return cases;
+}
+
+std::vector<std::string> fit_cases(const Gpu& gpu, const std::vector<Knob>& knobs,
+                                   const std::vector<Case>& cases) {
+  std::vector<double> measured;
+  for (const Case& c : cases) measured.push_back(c.measured_us);
+  return fit_knobs(knobs, measured, [&](std::size_t i) { return gemm_time(gpu, cases[i].shape).total; },
+                   {.restarts = 1});
+}
+
+std::vector<std::string> calibrate(Gpu& gpu, std::span<const Row> rows) {
+  GemmParams& p = gpu.kernels->gemm;
+  const std::vector<Case> bf16 = sample(rows, true);
+  std::vector<std::string> at_bound;
+  if (!bf16.empty())
+    at_bound = fit_cases(gpu,
+                         {{"floor_us", &p.floor_us, 1, 5},
+                          {"serial_ns_per_k", &p.serial_ns_per_k, 0.3, 8},
+                          {"gemv_serial_ns_per_k", &p.gemv_serial_ns_per_k, 0.3, 8},
+                          {"compute_fraction", &p.compute_fraction, 0.5, 1, Scale::linear},
+                          {"hbm_fraction", &p.hbm_fraction, 0.6, 1, Scale::linear},
+                          {"l2_feed_gb_s", &p.l2_feed_gb_s, 2000, 30000},
+                          {"split_us", &p.split_us, 0.5, 6},
+                          {"epilogue_us", &p.epilogue_us, 0.3, 10},
+                          {"l2_share", &p.l2_share, 0.3, 1, Scale::linear},
+                          {"l2_sharpness", &p.l2_sharpness, 4, 12},
+                          {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear}},
+                         bf16);
+  const std::vector<Case> fp8 = sample(rows, false);
+  if (!fp8.empty()) {
+    const auto more = fit_cases(gpu,
+                                {{"fp8.quantise_us", &p.fp8.quantise_us, 0.5, 20},
+                                 {"fp8.quantise_gb_s", &p.fp8.quantise_gb_s, 100, 5000},
+                                 {"fp8.compute_fraction", &p.fp8.compute_fraction, 0.3, 1, Scale::linear},
+                                 {"fp8.serial_ns_per_k", &p.fp8.serial_ns_per_k, 0.2, 8}},
+                                fp8);
+    at_bound.insert(at_bound.end(), more.begin(), more.end());
+  }
+  return at_bound;
+}
+
+}  // namespace
+
+KernelValidator gemm_validator() {
+  return {.name = "gemm",
+          .recognises = [](const MeasurementTable& t) { return t.find_column("gemm_dtype") >= 0; },
+          .columns = {"kernel_source", "gemm_dtype", "m", "n", "k"},
+          .covers = covers,
+          .fitted = covers,
+          .predict = predict,
+          .shape_key = shape_key,
+          .dtype = [](const Row& row) { return std::string(row.text("gemm_dtype")); },
+          .regime = regime,
+          .calibrate = calibrate,
+          .source = [](KernelBehaviour& b) -> std::string& { return b.gemm.source; }};
+}
+
+}  // namespace tessera

@@ -1,0 +1,40 @@
+#include "validation/kernels.hpp"
+
+#include "models/base/text.hpp"
+#include "validation/attention_validate.hpp"
+#include "validation/collective_validate.hpp"
+#include "validation/gemm_validate.hpp"
+#include "validation/moe_validate.hpp"
+
+namespace tessera {
+
+std::span<const KernelValidator> kernel_validators() {
+  static const std::vector<KernelValidator> all = {
+      gemm_validator(),
+      moe_validator(),
+      nccl_validator(),
+      custom_allreduce_validator(),
+      context_attention_validator(),
+      generation_attention_validator(),
+  };
+  return all;
+}
+
+const KernelValidator& kernel_validator(const std::string& name) {
+  std::vector<std::string> names;
+  for (const KernelValidator& v : kernel_validators()) {
+    if (v.name == name) return v;
+    names.emplace_back(v.name);
+  }
+  throw InputError("--kernel " + name + ": not known, expected one of " + join(names, ", ") +
+                   did_you_mean(name, names));
+}
+
+const KernelValidator& kernel_of(const MeasurementTable& table) {
+  for (const KernelValidator& v : kernel_validators())
+    if (v.recognises(table)) return v;
+  throw InputError(Location{table.file(), 1, 1},
+                   "these columns belong to no kernel known here, found " + join(table.columns(), ", "));
+}
+
+}  // namespace tessera

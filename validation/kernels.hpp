@@ -1,0 +1,35 @@
+// The kernels whose measurements can be validated and calibrated, one line each in kernels.cpp.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/cost/op_time.hpp"
+#include "models/hardware/gpu.hpp"
+#include "validation/measurement.hpp"
+
+namespace tessera {
+
+struct KernelValidator {
+  const char* name;  // --kernel
+  // Whether a table holds this kernel, by its columns (and first rows where two kernels share columns).
+  bool (*recognises)(const MeasurementTable&);
+  std::vector<std::string> columns;  // that the table must have
+  bool (*covers)(const Row&);  // our model describes this row's implementation; others are counted, not used
+  bool (*fitted)(const Row&);  // rows of this implementation are what calibrate fits on
+  OpTime (*predict)(const Gpu&, const Row&);
+  std::string (*shape_key)(const Row&);  // decides calibration or held-out half
+  std::string (*dtype)(const Row&);
+  std::string (*regime)(const Row&);
+  // Fits the kernel's section of gpu.kernels on these rows (the calibration half, covered and fitted ones).
+  // Returns the parameters left at a bound of their range.
+  std::vector<std::string> (*calibrate)(Gpu& gpu, std::span<const Row> rows);
+  std::string& (*source)(KernelBehaviour&);  // where the section says what it was fitted to
+};
+
+std::span<const KernelValidator> kernel_validators();
+const KernelValidator& kernel_validator(const std::string& name);  // throws InputError with a suggestion
+const KernelValidator& kernel_of(const MeasurementTable& table);   // throws InputError
+
+}  // namespace tessera

@@ -1,0 +1,122 @@
+// The MoE tables in bf16: fused Triton experts (Hopper, A100) and FlashInfer CUTLASS experts (RTX PRO 6000).
+// fp8, int4 and fp4 experts are not modelled: those rows are counted but not used. Whether an expert is gated
+// is no column: the Nemotron shapes of the tables use squared ReLU, every other model is gated.
+#include "validation/moe_validate.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "kernels/cost/moe.hpp"
+#include "models/base/text.hpp"
+#include "validation/fit_knobs.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::size_t kFitRows = 2500;
+
+struct UngatedShape {
+  std::int64_t hidden, width;
+  int experts;
+};
+constexpr UngatedShape kUngated[] = {{2688, 1856, 128}, {4096, 2688, 512}, {2048, 5120, 512}};
+
+int small(const Row& row, const char* column) {
+  const std::int64_t value = row.integer(column);
+  if (value < 1 || value > 1'000'000)
+    throw InputError(row.at(column),
+                     fmt::format("{}: {} is out of range, expected 1 to 1,000,000", column, value));
+  return static_cast<int>(value);
+}
+
+double power_law_of(const Row& row) {
+  const std::string_view name = row.text("distribution");
+  constexpr std::string_view kPrefix = "power_law_";
+  if (name == "balanced") return 0;
+  double alpha = 0;
+  if (name.substr(0, kPrefix.size()) == kPrefix)
+    alpha = std::strtod(std::string(name.substr(kPrefix.size())).c_str(), nullptr);
+  if (!(alpha > 0))
+    throw InputError(
+        row.at("distribution"),
+        fmt::format("distribution: '{}' is not known, expected balanced or power_law_ALPHA", name));
+  return alpha;
+}
+
+MoeShape shape_of(const Row& row) {
+  MoeShape s;
+  s.tokens = small(row, "num_tokens");
+  s.hidden = small(row, "hidden_size");
+  s.expert_width = small(row, "inter_size");
+  s.experts = small(row, "num_experts");
+  s.top_k = small(row, "topk");
+  s.tp = small(row, "moe_tp_size");
+  s.ep = small(row, "moe_ep_size");
+  s.power_law = power_law_of(row);
+  if (s.experts % s.ep != 0)
+    throw InputError(row.at("moe_ep_size"), "moe_ep_size: does not divide num_experts");
+  for (const UngatedShape& u : kUngated)
+    if (s.hidden == u.hidden && s.expert_width == u.width && s.experts == u.experts) s.gated = false;
+  return s;
+}
+
+bool covers(const Row& row) { return row.text("moe_dtype") == "bfloat16"; }
+
+OpTime predict(const Gpu& gpu, const Row& row) { return moe_time(gpu, shape_of(row)); }
+
+std::string shape_key(const Row& row) {
+  return fmt::format("moe {} {} {} {} {} {} {} {}", row.text("num_tokens"), row.text("hidden_size"),
+                     row.text("inter_size"), row.text("topk"), row.text("num_experts"),
+                     row.text("moe_tp_size"), row.text("moe_ep_size"), row.text("distribution"));
+}
+
+std::string regime(const Row& row) {
+  const std::int64_t m = row.integer("num_tokens");
+  return fmt::format("{} ep{} {}", row.text("distribution") == "balanced" ? "balanced" : "power-law",
+                     row.integer("moe_ep_size") == 1 ? "=1" : ">1",
+                     m <= 16     ? "m<=16"
+                     : m <= 256  ? "m<=256"
+                     : m <= 2048 ? "m<=2048"
+                                 : "m>2048");
+}
+
+std::vector<std::string> calibrate(Gpu& gpu, std::span<const Row> rows) {
+  MoeParams& p = gpu.kernels->moe;
+  std::vector<MoeShape> shapes;
+  std::vector<double> measured;
+  const std::size_t stride = std::max<std::size_t>(1, rows.size() / kFitRows);
+  for (std::size_t i = 0; i < rows.size(); i += stride) {
+    shapes.push_back(shape_of(rows[i]));
+    measured.push_back(rows[i].latency_us());
+  }
+  return fit_knobs({{"moe.floor_us", &p.floor_us, 5, 80},
+                    {"moe.permute_us", &p.permute_us, 0.1, 20},
+                    {"moe.per_100_experts_us", &p.per_100_experts_us, 0.05, 20},
+                    {"moe.compute_fraction", &p.compute_fraction, 0.2, 1, Scale::linear},
+                    {"moe.hbm_fraction", &p.hbm_fraction, 0.5, 1, Scale::linear},
+                    {"moe.l2_feed_gb_s", &p.l2_feed_gb_s, 2000, 30000},
+                    {"moe.serial_ns_per_k", &p.serial_ns_per_k, 0.2, 8},
+                    {"moe.wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear},
+                    {"moe.elementwise_fraction", &p.elementwise_fraction, 0.3, 2}},
+                   measured, [&](std::size_t i) { return moe_time(gpu, shapes[i]).total; }, {});
+}
+
+}  // namespace
+
+KernelValidator moe_validator() {
+  return {.name = "moe",
+          .recognises = [](const MeasurementTable& t) { return t.find_column("moe_dtype") >= 0; },
+          .columns = {"kernel_source", "moe_dtype", "num_tokens", "hidden_size", "inter_size", "topk",
+                      "num_experts", "moe_tp_size", "moe_ep_size", "distribution"},
+          .covers = covers,
+          .fitted = covers,
+          .predict = predict,
+          .shape_key = shape_key,
+          .dtype = [](const Row& row) { return std::string(row.text("moe_dtype")); },
+          .regime = regime,
+          .calibrate = calibrate,
+          .source = [](KernelBehaviour& b) -> std::string& { return b.moe.source; }};
+}
+
+}  // namespace tessera
