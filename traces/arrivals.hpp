@@ -26,7 +26,7 @@ struct ArrivalSpec {
 ArrivalSpec::Kind parse_arrival_kind(const std::string& name);
 const char* to_string(ArrivalSpec::Kind kind);
 
-// A gap of mean 1 and coefficient of variation `cv` from a Gamma distribution; cv 0 gives 1.
+// A gap of mean 1 and coefficient of variation `cv` from a Gamma distribution; exactly 1 for cv below 10^-6.
 double unit_gamma_gap(double cv, TraceRng& rng);
 
 class ArrivalProcess {

@@ -17,7 +17,8 @@ namespace {
 
 class FileSink final : public ByteSink {
  public:
-  explicit FileSink(const std::string& path) : path_(path), file_(std::fopen(path.c_str(), "wb"), &std::fclose) {
+  explicit FileSink(const std::string& path)
+      : path_(path), file_(std::fopen(path.c_str(), "wb"), &std::fclose) {
     if (file_ == nullptr) throw InputError(path + ": cannot be created: " + std::strerror(errno));
   }
   void write(std::string_view bytes) override {
@@ -36,7 +37,9 @@ class FileSink final : public ByteSink {
 class StreamSink final : public ByteSink {
  public:
   explicit StreamSink(std::ostream& out) : out_(out) {}
-  void write(std::string_view bytes) override { out_.write(bytes.data(), static_cast<std::streamsize>(bytes.size())); }
+  void write(std::string_view bytes) override {
+    out_.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  }
   void finish() override {
     out_.flush();
     if (!out_) throw RunError("the output cannot be written");
@@ -49,7 +52,8 @@ class StreamSink final : public ByteSink {
 class GzipSink final : public ByteSink {
  public:
   explicit GzipSink(std::unique_ptr<ByteSink> to) : to_(std::move(to)), buffer_(64 * 1024) {
-    if (deflateInit2(&zlib_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) throw std::bad_alloc();
+    if (deflateInit2(&zlib_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+      throw std::bad_alloc();
   }
   GzipSink(const GzipSink&) = delete;
   GzipSink& operator=(const GzipSink&) = delete;

@@ -28,7 +28,8 @@ class FileBytes final : public ByteStream {
   }
   std::size_t read(char* to, std::size_t capacity) override {
     const std::size_t got = std::fread(to, 1, capacity, file_.get());
-    if (got == 0 && std::ferror(file_.get()) != 0) problem_ = std::string("cannot be read: ") + std::strerror(errno);
+    if (got == 0 && std::ferror(file_.get()) != 0)
+      problem_ = std::string("cannot be read: ") + std::strerror(errno);
     return got;
   }
 
@@ -53,7 +54,8 @@ class MemoryBytes final : public ByteStream {
 // Puts bytes that were read to look at back in front.
 class Prefixed final : public ByteStream {
  public:
-  Prefixed(std::string front, std::unique_ptr<ByteStream> rest) : front_(std::move(front)), rest_(std::move(rest)) {}
+  Prefixed(std::string front, std::unique_ptr<ByteStream> rest)
+      : front_(std::move(front)), rest_(std::move(rest)) {}
   std::size_t read(char* to, std::size_t capacity) override {
     if (used_ < front_.size()) {
       const std::size_t count = std::min(capacity, front_.size() - used_);
@@ -96,7 +98,8 @@ class GzipBytes final : public ByteStream {
       if (status == Z_STREAM_END) {
         member_ended_ = true;
       } else if (status != Z_OK && status != Z_BUF_ERROR) {
-        problem_ = std::string("damaged gzip data (") + (zlib_.msg != nullptr ? zlib_.msg : "broken header") + ")";
+        problem_ =
+            std::string("damaged gzip data (") + (zlib_.msg != nullptr ? zlib_.msg : "broken header") + ")";
         break;
       }
     }

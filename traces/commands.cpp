@@ -53,8 +53,10 @@ int trace_generate(const TraceGenerateOptions& options, std::ostream& out, std::
   comment.push_back(command_line(options.spec));
   comment.insert(comment.end(), options.comment.begin(), options.comment.end());
   for (const std::string& line : comment)
-    if (line.find_first_of("\r\n") != std::string::npos) throw InputError("comment: holds a line break, expected one line per comment");
-  if (!options.comment.empty() && format != "tessera") throw InputError("comment: JSONL has no comments, expected CSV output");
+    if (line.find_first_of("\r\n") != std::string::npos)
+      throw InputError("comment: holds a line break, expected one line per comment");
+  if (!options.comment.empty() && format != "tessera")
+    throw InputError("comment: JSONL has no comments, expected CSV output");
   const auto trace = generate_trace(options.spec);
   const auto writer = make_writer(format, open_output(options.output, out), trace->info(), comment);
   const std::int64_t requests = copy(*trace, *writer);
@@ -64,13 +66,15 @@ int trace_generate(const TraceGenerateOptions& options, std::ostream& out, std::
 
 int trace_convert(const TraceConvertOptions& options, std::ostream& out, std::ostream& log) {
   const std::string format = output_format(options.format, options.output);
-  if (same_file(options.input, options.output)) throw InputError(options.output + ": is the input itself, expected another file to write");
+  if (same_file(options.input, options.output))
+    throw InputError(options.output + ": is the input itself, expected another file to write");
   const auto trace = open_trace(options.input, options.read);
   const TraceInfo& info = trace->info();
   const auto writer = make_writer(format, open_output(options.output, out), info);
   const std::int64_t requests = copy(*trace, *writer);
   log << fmt::format("{} requests written to {} ({})\n", human_count(requests), options.output, format);
-  for (const SkippedRows& skipped : info.skipped) log << fmt::format("{} rows skipped: {}\n", human_count(skipped.rows), skipped.reason);
+  for (const SkippedRows& skipped : info.skipped)
+    log << fmt::format("{} rows skipped: {}\n", human_count(skipped.rows), skipped.reason);
   for (const std::string& note : info.notes) log << "note: " << note << '\n';
   if (format == "mooncake" && (info.has_sessions || info.has_classes))
     log << "note: Mooncake JSONL has no sessions and no prompt classes; they were left out\n";
@@ -78,7 +82,8 @@ int trace_convert(const TraceConvertOptions& options, std::ostream& out, std::os
 }
 
 int list_trace_formats(std::ostream& out) {
-  for (const TraceFormat& format : trace_formats()) out << fmt::format("{:<10} {}\n", format.name, format.description);
+  for (const TraceFormat& format : trace_formats())
+    out << fmt::format("{:<10} {}\n", format.name, format.description);
   return 0;
 }
 

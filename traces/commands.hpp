@@ -1,6 +1,6 @@
-// `trace stats | generate | convert` and `list formats` behind a command line: each takes a struct of options,
-// writes data to `out` or a file, words for people to `log`, and returns the exit code. Bad input and
-// contradictory options throw InputError.
+// `trace stats | generate | convert` and `list formats` behind a command line: each takes a struct of
+// options, writes data to `out` or a file, words for people to `log`, and returns the exit code. Bad input
+// and contradictory options throw InputError.
 #pragma once
 
 #include <iosfwd>
@@ -21,9 +21,9 @@ int trace_stats(const TraceStatsOptions& options, std::ostream& out);
 
 struct TraceGenerateOptions {
   GenerateSpec spec;
-  std::string output;               // a file, compressed by suffix; "-": `out`
-  std::string format = "auto";      // tessera, mooncake, auto: by the file's name
-  std::vector<std::string> comment; // lines for the head of our CSV, after what made it
+  std::string output;                // a file, compressed by suffix; "-": `out`
+  std::string format = "auto";       // tessera, mooncake, auto: by the file's name
+  std::vector<std::string> comment;  // lines for the head of our CSV, after what made it
 };
 int trace_generate(const TraceGenerateOptions& options, std::ostream& out, std::ostream& log);
 

@@ -59,7 +59,8 @@ void CsvTable::read_header(std::size_t required) {
   std::string_view line;
   do {
     if (!lines_.next(line))
-      throw InputError({lines_.name(), 1, 0}, "the file is empty, expected the columns " + join({names_.begin(), names_.begin() + required}, ","));
+      throw InputError({lines_.name(), 1, 0}, "the file is empty, expected the columns " +
+                                                  join({names_.begin(), names_.begin() + required}, ","));
   } while (line.empty() || line.front() == '#');
   header_ = header_columns(line);
   for (std::size_t i = 0; i < header_.size(); ++i) {
@@ -98,7 +99,8 @@ void CsvTable::split(std::string_view line) {
   const char* start = line.data();
   const char* const end = start + line.size();
   while (true) {
-    const void* comma = start == end ? nullptr : std::memchr(start, ',', static_cast<std::size_t>(end - start));
+    const void* comma =
+        start == end ? nullptr : std::memchr(start, ',', static_cast<std::size_t>(end - start));
     const char* stop = comma == nullptr ? end : static_cast<const char*>(comma);
     fields_.push_back(trim({start, static_cast<std::size_t>(stop - start)}));
     if (stop == end) return;
@@ -120,7 +122,9 @@ void CsvTable::split_quoted(std::string_view line) {
       std::size_t k = start + 1;
       for (;; ++k) {
         if (k >= line.size())
-          throw InputError(at(), "a quoted field is not closed on its line, expected '\"' (line breaks inside quotes are not supported)");
+          throw InputError(at(),
+                           "a quoted field is not closed on its line, expected '\"' (line breaks inside "
+                           "quotes are not supported)");
         if (line[k] != '"') {
           text += line[k];
         } else if (k + 1 < line.size() && line[k + 1] == '"') {
@@ -132,9 +136,11 @@ void CsvTable::split_quoted(std::string_view line) {
       }
       i = k + 1;
       while (i < line.size() && line[i] == ' ') ++i;
-      if (i < line.size() && line[i] != ',') throw InputError(at(), "text after a closing quote, expected ','");
+      if (i < line.size() && line[i] != ',')
+        throw InputError(at(), "text after a closing quote, expected ','");
       if (fields_.size() >= unquoted_.size())
-        throw InputError(at(), "the row has more than the header's " + std::to_string(header_.size()) + " fields");
+        throw InputError(
+            at(), "the row has more fields than the header, expected " + std::to_string(header_.size()));
       std::string& kept = unquoted_[fields_.size()];
       kept = std::move(text);
       fields_.push_back(kept);
@@ -151,13 +157,15 @@ InputError CsvTable::error(std::size_t column, const std::string& problem) const
 std::uint64_t CsvTable::integer(std::size_t column, std::uint64_t max) const {
   const auto value = parse_integer(field(column), max);
   if (value.problem != nullptr)
-    throw error(column, describe(field(column), value.problem) + ", expected a whole number from 0 to " + std::to_string(max));
+    throw error(column, describe(field(column), value.problem) + ", expected a whole number from 0 to " +
+                            std::to_string(max));
   return value.value;
 }
 
 std::int32_t CsvTable::tokens(std::size_t column) const {
   const auto value = parse_integer(field(column), kMaxTokens);
-  if (value.problem != nullptr || value.value == 0) throw error(column, bad_tokens(field(column), value.problem));
+  if (value.problem != nullptr || value.value == 0)
+    throw error(column, bad_tokens(field(column), value.problem));
   return static_cast<std::int32_t>(value.value);
 }
 

@@ -32,7 +32,8 @@ bool is_binary(std::string_view head) {
 
 std::uint64_t little_endian(std::string_view bytes) {
   std::uint64_t value = 0;
-  for (std::size_t i = bytes.size(); i > 0; --i) value = value << 8 | static_cast<unsigned char>(bytes[i - 1]);
+  for (std::size_t i = bytes.size(); i > 0; --i)
+    value = value << 8 | static_cast<unsigned char>(bytes[i - 1]);
   return value;
 }
 
@@ -54,7 +55,8 @@ bool looks_like_oracle(std::string_view head) {
 
 std::vector<std::string> json_keys(std::string_view line) {
   std::vector<std::string> keys;
-  for (std::size_t colon = line.find("\":"); colon != std::string_view::npos; colon = line.find("\":", colon + 2)) {
+  for (std::size_t colon = line.find("\":"); colon != std::string_view::npos;
+       colon = line.find("\":", colon + 2)) {
     const std::size_t quote = colon == 0 ? std::string_view::npos : line.rfind('"', colon - 1);
     if (quote != std::string_view::npos) keys.emplace_back(line.substr(quote + 1, colon - quote - 1));
   }
@@ -62,12 +64,14 @@ std::vector<std::string> json_keys(std::string_view line) {
 }
 
 std::size_t marks_found(const TraceFormat& format, const std::vector<std::string>& names) {
-  return static_cast<std::size_t>(std::count_if(format.marks.begin(), format.marks.end(), [&](const std::string& mark) {
-    return std::find(names.begin(), names.end(), mark) != names.end();
-  }));
+  return static_cast<std::size_t>(std::count_if(
+      format.marks.begin(), format.marks.end(),
+      [&](const std::string& mark) { return std::find(names.begin(), names.end(), mark) != names.end(); }));
 }
 
-bool is_jsonl(const TraceFormat& format) { return std::string_view(format.description).find("JSONL") != std::string_view::npos; }
+bool is_jsonl(const TraceFormat& format) {
+  return std::string_view(format.description).find("JSONL") != std::string_view::npos;
+}
 
 std::vector<std::string> format_names() {
   std::vector<std::string> names;
@@ -80,21 +84,48 @@ std::vector<std::string> format_names() {
 const std::vector<TraceFormat>& trace_formats() {
   using Kind = TraceFormat::Kind;
   static const std::vector<TraceFormat> formats = {
-      {"tessera", "our CSV: request_id,arrival_s,input_tokens,output_tokens[,blockN_ids][,session][,prompt_class]",
-       Kind::requests, {"request_id", "arrival_s", "input_tokens", "output_tokens"}, open_tessera_csv},
-      {"azure", "Azure LLM inference CSV: TIMESTAMP,ContextTokens,GeneratedTokens",
-       Kind::requests, {"TIMESTAMP", "ContextTokens", "GeneratedTokens"}, open_azure},
-      {"vidur", "Vidur CSV: [arrived_at,]num_prefill_tokens,num_decode_tokens",
-       Kind::requests, {"num_prefill_tokens", "num_decode_tokens"}, open_vidur},
-      {"burstgpt", "BurstGPT CSV: Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type",
-       Kind::requests, {"Timestamp", "Request tokens", "Response tokens"}, open_burstgpt},
-      {"bailian", "Alibaba Bailian JSONL: chat_id,parent_chat_id,timestamp,input_length,output_length,type,turn,hash_ids (16 tokens per id)",
-       Kind::requests, {"chat_id", "timestamp", "input_length", "output_length"}, open_bailian},
-      {"mooncake", "Mooncake JSONL: timestamp (ms),input_length,output_length,hash_ids (512 tokens per id)",
-       Kind::requests, {"timestamp", "input_length", "output_length"}, open_mooncake},
-      {"servegen", "ServeGen client rates CSV: client,window_start_s,rate_rps,interarrival_cv (requests are drawn; lengths must be given)",
-       Kind::requests, {"client", "window_start_s", "rate_rps", "interarrival_cv"}, open_servegen},
-      {"oracle", "libCacheSim oracleGeneral: binary records of 24 bytes (for cache replay)", Kind::keys, {}, nullptr},
+      {"tessera",
+       "our CSV: request_id,arrival_s,input_tokens,output_tokens[,blockN_ids][,session][,prompt_class]",
+       Kind::requests,
+       {"request_id", "arrival_s", "input_tokens", "output_tokens"},
+       open_tessera_csv},
+      {"azure",
+       "Azure LLM inference CSV: TIMESTAMP,ContextTokens,GeneratedTokens",
+       Kind::requests,
+       {"TIMESTAMP", "ContextTokens", "GeneratedTokens"},
+       open_azure},
+      {"vidur",
+       "Vidur CSV: [arrived_at,]num_prefill_tokens,num_decode_tokens",
+       Kind::requests,
+       {"num_prefill_tokens", "num_decode_tokens"},
+       open_vidur},
+      {"burstgpt",
+       "BurstGPT CSV: Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type",
+       Kind::requests,
+       {"Timestamp", "Request tokens", "Response tokens"},
+       open_burstgpt},
+      {"bailian",
+       "Alibaba Bailian JSONL: "
+       "chat_id,parent_chat_id,timestamp,input_length,output_length,type,turn,hash_ids (16 tokens per id)",
+       Kind::requests,
+       {"chat_id", "timestamp", "input_length", "output_length"},
+       open_bailian},
+      {"mooncake",
+       "Mooncake JSONL: timestamp (ms),input_length,output_length,hash_ids (512 tokens per id)",
+       Kind::requests,
+       {"timestamp", "input_length", "output_length"},
+       open_mooncake},
+      {"servegen",
+       "ServeGen client rates CSV: client,window_start_s,rate_rps,interarrival_cv (requests are drawn; "
+       "lengths must be given)",
+       Kind::requests,
+       {"client", "window_start_s", "rate_rps", "interarrival_cv"},
+       open_servegen},
+      {"oracle",
+       "libCacheSim oracleGeneral: binary records of 24 bytes (for cache replay)",
+       Kind::keys,
+       {},
+       nullptr},
       {"keys", "one key per line (for cache replay)", Kind::keys, {}, nullptr},
   };
   return formats;
@@ -112,7 +143,8 @@ const TraceFormat& detect_format(const Source& source) {
   if (head.empty()) throw InputError({source.name, 1, 0}, "the file is empty, expected a request trace");
   if (is_binary(head)) {
     if (looks_like_oracle(head)) return find_format("oracle");
-    throw InputError({source.name, 1, 0}, "binary data of no known kind, expected a trace: " + join(format_names(), ", "));
+    throw InputError({source.name, 1, 0},
+                     "binary data of no known kind, expected a trace: " + join(format_names(), ", "));
   }
   const std::string_view line = first_row(head);
   if (line.empty()) throw InputError({source.name, 1, 0}, "the file holds no rows, expected a request trace");
@@ -131,9 +163,11 @@ const TraceFormat& detect_format(const Source& source) {
     }
   }
   if (best != nullptr) return *best;
-  if (!json && names.size() == 1 && line.find(' ') == std::string_view::npos && line.size() <= 4'096) return find_format("keys");
+  if (!json && names.size() == 1 && line.find(' ') == std::string_view::npos && line.size() <= 4'096)
+    return find_format("keys");
   throw InputError({source.name, 1, 0}, describe(line, "is the first row of no known trace format") +
-                                            ", expected one of " + join(format_names(), ", ") + " (see `list formats`)");
+                                            ", expected one of " + join(format_names(), ", ") +
+                                            " (see `list formats`)");
 }
 
 }  // namespace tessera

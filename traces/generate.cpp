@@ -14,23 +14,28 @@ namespace {
 constexpr std::int64_t kMostRequests = 1'000'000'000;
 
 void check(const GenerateSpec& spec) {
-  if (!spec.requests && !spec.duration_s) throw InputError("generate: expected how many requests or for how long (--requests, --duration)");
+  if (!spec.requests && !spec.duration_s)
+    throw InputError("generate: expected how many requests or for how long (--requests, --duration)");
   if (spec.requests && (*spec.requests < 1 || *spec.requests > kMostRequests))
     throw InputError("requests: " + std::to_string(*spec.requests) + ", expected 1 to 1,000,000,000");
   if (spec.duration_s && !(*spec.duration_s > 0 && *spec.duration_s <= to_s(Time{kMaxSpanPs})))
-    throw InputError("duration: " + shortest(*spec.duration_s) + " s, expected more than 0 and at most 100 days");
-  if (spec.stratified && !spec.requests) throw InputError("stratified: needs the number of requests, expected --requests N");
+    throw InputError("duration: " + shortest(*spec.duration_s) +
+                     " s, expected more than 0 and at most 100 days");
+  if (spec.stratified && !spec.requests)
+    throw InputError("stratified: needs the number of requests, expected --requests N");
   if (spec.classes < 0 || spec.classes > 1'000'000)
     throw InputError("classes: " + std::to_string(spec.classes) + ", expected 0 to 1,000,000");
   if (spec.classes == 0) {
-    if (spec.prefix_tokens != 0) throw InputError("prefix-tokens: nothing shares a prefix without classes, expected --classes N");
+    if (spec.prefix_tokens != 0)
+      throw InputError("prefix-tokens: nothing shares a prefix without classes, expected --classes N");
     return;
   }
   if (spec.block_tokens < 1 || spec.block_tokens > kMaxTokens)
     throw InputError("block-tokens: " + std::to_string(spec.block_tokens) + ", expected 1 to 100,000,000");
   if (spec.prefix_tokens < spec.block_tokens || spec.prefix_tokens > kMaxTokens)
-    throw InputError("prefix-tokens: " + std::to_string(spec.prefix_tokens) + ", expected at least one block of " +
-                     std::to_string(spec.block_tokens) + " tokens and at most 100,000,000");
+    throw InputError("prefix-tokens: " + std::to_string(spec.prefix_tokens) +
+                     ", expected at least one block of " + std::to_string(spec.block_tokens) +
+                     " tokens and at most 100,000,000");
 }
 
 // Uniform draws; stratified ones take every n-th of (0, 1) once.
@@ -42,7 +47,8 @@ class Draws {
     order_.resize(static_cast<std::size_t>(*spec.requests));
     std::iota(order_.begin(), order_.end(), 0U);
     TraceRng shuffle = random_stream(spec.seed, Stream::order, which << 32);
-    for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[uniform_below(shuffle, i)]);
+    for (std::size_t i = order_.size(); i > 1; --i)
+      std::swap(order_[i - 1], order_[uniform_below(shuffle, i)]);
   }
   double next() {
     const double u = uniform_open(rng_);
@@ -60,8 +66,12 @@ class Draws {
 class GeneratedTrace final : public TraceReader {
  public:
   explicit GeneratedTrace(const GenerateSpec& spec)
-      : spec_(spec), arrivals_(spec.arrivals, spec.seed), lengths_(spec.lengths), input_draws_(spec, 0),
-        output_draws_(spec, 1), class_rng_(random_stream(spec.seed, Stream::classes)),
+      : spec_(spec),
+        arrivals_(spec.arrivals, spec.seed),
+        lengths_(spec.lengths),
+        input_draws_(spec, 0),
+        output_draws_(spec, 1),
+        class_rng_(random_stream(spec.seed, Stream::classes)),
         shared_blocks_(spec.classes == 0 ? 0 : spec.prefix_tokens / spec.block_tokens),
         fresh_block_(static_cast<std::uint64_t>(spec.classes) * static_cast<std::uint64_t>(shared_blocks_)) {
     info_.file = "generated";
@@ -88,7 +98,8 @@ class GeneratedTrace final : public TraceReader {
 
  private:
   void add_blocks(Request& request) {
-    request.prompt_class = static_cast<std::uint32_t>(uniform_below(class_rng_, static_cast<std::uint64_t>(spec_.classes)));
+    request.prompt_class =
+        static_cast<std::uint32_t>(uniform_below(class_rng_, static_cast<std::uint64_t>(spec_.classes)));
     blocks_.clear();
     const int whole = request.input_tokens / spec_.block_tokens;
     const auto first = std::uint64_t{request.prompt_class} * static_cast<std::uint64_t>(shared_blocks_);
@@ -118,7 +129,8 @@ std::unique_ptr<TraceReader> generate_trace(const GenerateSpec& spec) {
 }
 
 std::string command_line(const GenerateSpec& spec) {
-  std::string out = std::string("tessera trace generate --arrivals ") + to_string(spec.arrivals.kind) + " --rate " + shortest(spec.arrivals.rate);
+  std::string out = std::string("tessera trace generate --arrivals ") + to_string(spec.arrivals.kind) +
+                    " --rate " + shortest(spec.arrivals.rate);
   if (spec.arrivals.kind == ArrivalSpec::Kind::gamma) out += " --cv " + shortest(spec.arrivals.cv);
   if (!spec.lengths.trace.empty())
     out += " --lengths trace:" + spec.lengths.trace;
@@ -128,8 +140,8 @@ std::string command_line(const GenerateSpec& spec) {
   if (spec.duration_s) out += " --duration " + shortest(*spec.duration_s);
   if (spec.stratified) out += " --stratified";
   if (spec.classes > 0)
-    out += " --classes " + std::to_string(spec.classes) + " --prefix-tokens " + std::to_string(spec.prefix_tokens) +
-           " --block-tokens " + std::to_string(spec.block_tokens);
+    out += " --classes " + std::to_string(spec.classes) + " --prefix-tokens " +
+           std::to_string(spec.prefix_tokens) + " --block-tokens " + std::to_string(spec.block_tokens);
   return out + " --seed " + std::to_string(spec.seed);
 }
 

@@ -17,7 +17,8 @@ void JsonLine::space() {
 void JsonLine::expect(char c, const char* where) {
   space();
   value_at_ = i_;
-  if (peek() != c || i_ == text_.size()) throw error(std::string("broken JSON, expected '") + c + "' " + where);
+  if (peek() != c || i_ == text_.size())
+    throw error(std::string("broken JSON, expected '") + c + "' " + where);
   ++i_;
 }
 
@@ -83,7 +84,8 @@ void JsonLine::integers(std::vector<std::uint64_t>& values) {
   while (true) {
     const std::string_view text = number();
     const auto value = parse_integer(text, std::numeric_limits<std::uint64_t>::max());
-    if (value.problem != nullptr) throw error(describe(text, value.problem) + ", expected a list of whole numbers from 0");
+    if (value.problem != nullptr)
+      throw error(describe(text, value.problem) + ", expected a list of whole numbers from 0");
     values.push_back(value.value);
     space();
     value_at_ = i_;

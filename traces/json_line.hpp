@@ -16,8 +16,9 @@ class JsonLine {
  public:
   JsonLine(std::string_view line, Location at) : text_(line), at_(std::move(at)) {}
 
-  void begin();                     // the opening brace
-  bool next(std::string_view& key); // moves to the next value; false after the closing brace and the line's end
+  void begin();  // the opening brace
+  bool next(
+      std::string_view& key);  // moves to the next value; false after the closing brace and the line's end
 
   std::string_view number();  // the raw text of a number, NaN and Infinity included
   std::string_view string();  // the raw text between the quotes; escapes stay as written

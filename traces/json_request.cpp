@@ -52,7 +52,8 @@ std::string_view JsonRequest::text(std::string_view key) const {
 Instant JsonRequest::time(std::string_view key, int exponent) const {
   const auto value = parse_duration(text(key), exponent);
   if (value.problem != nullptr)
-    throw error(key, describe(text(key), value.problem) + ", expected a time in " + (exponent == -3 ? "milliseconds" : "seconds") + ", at least 0");
+    throw error(key, describe(text(key), value.problem) + ", expected a time in " +
+                         (exponent == -3 ? "milliseconds" : "seconds") + ", at least 0");
   return value.value;
 }
 

@@ -28,7 +28,8 @@ class TextKeys final : public KeyReader {
 
 class OracleKeys final : public KeyReader {
  public:
-  explicit OracleKeys(const Source& source) : name_(source.name), bytes_(open_bytes(source)), buffer_(kRecord * 4'096) {}
+  explicit OracleKeys(const Source& source)
+      : name_(source.name), bytes_(open_bytes(source)), buffer_(kRecord * 4'096) {}
 
   bool next(KeyAccess& access) override {
     if (used_ == filled_ && !refill()) return false;
@@ -41,8 +42,9 @@ class OracleKeys final : public KeyReader {
     // Writers mark "never again" as -1 or as int64's largest.
     access.next_access = next_access == INT64_MAX ? kNeverAgain : next_access;
     if (access.next_access != kNeverAgain && access.next_access <= count_)
-      throw InputError(where() + ": " + "next access " + std::to_string(next_access) + " is not ahead of access " + std::to_string(count_) +
-                                    ", expected oracleGeneral records");
+      throw InputError(where() + ": " + "next access " + std::to_string(next_access) +
+                       " is not ahead of access " + std::to_string(count_) +
+                       ", expected oracleGeneral records");
     ++count_;
     return true;
   }
@@ -66,7 +68,8 @@ class OracleKeys final : public KeyReader {
     }
     if (!bytes_->problem().empty()) throw InputError(where() + ": " + bytes_->problem());
     if (filled_ % kRecord != 0)
-      throw InputError(name_ + ": record " + std::to_string(count_ + static_cast<std::int64_t>(filled_ / kRecord)) +
+      throw InputError(name_ + ": record " +
+                       std::to_string(count_ + static_cast<std::int64_t>(filled_ / kRecord)) +
                        " is cut off, expected records of 24 bytes");
     return filled_ > 0;
   }
@@ -84,7 +87,8 @@ class OracleKeys final : public KeyReader {
 std::unique_ptr<KeyReader> open_keys(const Source& source, const std::string& format) {
   const TraceFormat& found = format == "auto" ? detect_format(source) : find_format(format);
   if (found.kind != TraceFormat::Kind::keys)
-    throw InputError({source.name, 1, 0}, std::string("holds requests (") + found.name + "), expected cache keys");
+    throw InputError({source.name, 1, 0},
+                     std::string("holds requests (") + found.name + "), expected cache keys");
   if (std::string_view(found.name) == "oracle") return std::make_unique<OracleKeys>(source);
   return std::make_unique<TextKeys>(source);
 }

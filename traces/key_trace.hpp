@@ -17,9 +17,9 @@ inline constexpr std::int64_t kNeverAgain = -1;
 
 struct KeyAccess {
   std::uint64_t key = 0;
-  std::uint32_t time = 0;                   // oracleGeneral's clock; 0 in text
-  std::uint32_t size = 1;                   // bytes; 1 in text
-  std::int64_t next_access = kNeverAgain;   // by number of access, from 0; kNeverAgain in text
+  std::uint32_t time = 0;                  // oracleGeneral's clock; 0 in text
+  std::uint32_t size = 1;                  // bytes; 1 in text
+  std::int64_t next_access = kNeverAgain;  // by number of access, from 0; kNeverAgain in text
 };
 
 class KeyReader {

@@ -20,7 +20,8 @@ double normal_cdf(double z) { return 0.5 * boost::math::erfc(-z / std::numbers::
 
 const std::vector<std::pair<std::string, double>>& quantile_names() {
   static const std::vector<std::pair<std::string, double>> names = {
-      {"min", 0}, {"p25", 0.25}, {"p50", 0.5}, {"p75", 0.75}, {"p90", 0.9}, {"p95", 0.95}, {"p99", 0.99}, {"max", 1}};
+      {"min", 0},   {"p25", 0.25}, {"p50", 0.5},  {"p75", 0.75},
+      {"p90", 0.9}, {"p95", 0.95}, {"p99", 0.99}, {"max", 1}};
   return names;
 }
 
@@ -29,7 +30,8 @@ const std::vector<std::pair<std::string, double>>& quantile_names() {
 }
 
 // "mean=1155,p50=1020" as a map, each value a positive number of at most kMaxTokens.
-std::map<std::string, double> read_keys(const std::string& text, std::string_view list, const std::vector<std::string>& known) {
+std::map<std::string, double> read_keys(const std::string& text, std::string_view list,
+                                        const std::vector<std::string>& known) {
   std::map<std::string, double> values;
   while (!list.empty()) {
     const std::size_t comma = std::min(list.find(','), list.size());
@@ -38,11 +40,14 @@ std::map<std::string, double> read_keys(const std::string& text, std::string_vie
     const std::size_t equals = item.find('=');
     const std::string key(item.substr(0, equals));
     if (equals == std::string_view::npos || std::find(known.begin(), known.end(), key) == known.end())
-      refuse(text, "'" + std::string(item) + "' is not understood, expected " + join(known, "=, ") + "=" + did_you_mean(key, known));
+      refuse(text, "'" + std::string(item) + "' is not understood, expected " + join(known, "=, ") + "=" +
+                       did_you_mean(key, known));
     const auto value = parse_decimal(item.substr(equals + 1));
-    if (value.problem != nullptr) refuse(text, key + ": " + describe(item.substr(equals + 1), value.problem) + ", expected a number");
+    if (value.problem != nullptr)
+      refuse(text, key + ": " + describe(item.substr(equals + 1), value.problem) + ", expected a number");
     if (!(value.value > 0) || value.value > static_cast<double>(kMaxTokens))
-      refuse(text, key + ": " + describe(item.substr(equals + 1), "is out of range") + ", expected more than 0 and at most 100,000,000");
+      refuse(text, key + ": " + describe(item.substr(equals + 1), "is out of range") +
+                       ", expected more than 0 and at most 100,000,000");
     if (!values.emplace(key, value.value).second) refuse(text, key + " stands twice");
   }
   return values;
@@ -53,20 +58,24 @@ std::map<std::string, double> read_keys(const std::string& text, std::string_vie
 LengthCurve LengthCurve::parse(const std::string& text) {
   const std::size_t colon = text.find(':');
   const std::string kind = text.substr(0, colon);
-  const std::string_view rest = colon == std::string::npos ? std::string_view{} : std::string_view(text).substr(colon + 1);
+  const std::string_view rest =
+      colon == std::string::npos ? std::string_view{} : std::string_view(text).substr(colon + 1);
   LengthCurve curve;
   if (kind == "fixed") {
     const auto tokens = parse_integer(rest, kMaxTokens);
     if (tokens.problem != nullptr || tokens.value == 0)
-      refuse(text, describe(rest, tokens.problem != nullptr ? tokens.problem : "is no length") + ", expected fixed:N with N from 1 to 100,000,000");
+      refuse(text, describe(rest, tokens.problem != nullptr ? tokens.problem : "is no length") +
+                       ", expected fixed:N with N from 1 to 100,000,000");
     curve.tokens_ = static_cast<double>(tokens.value);
     return curve;
   }
   if (kind == "lognormal") {
     curve.kind_ = Kind::lognormal;
     const auto keys = read_keys(text, rest, {"mean", "cv", "p50", "p90", "max"});
-    const bool by_mean = keys.count("mean") == 1 && keys.count("cv") == 1 && keys.count("p50") + keys.count("p90") == 0;
-    const bool by_quantiles = keys.count("p50") == 1 && keys.count("p90") == 1 && keys.count("mean") + keys.count("cv") == 0;
+    const bool by_mean =
+        keys.count("mean") == 1 && keys.count("cv") == 1 && keys.count("p50") + keys.count("p90") == 0;
+    const bool by_quantiles =
+        keys.count("p50") == 1 && keys.count("p90") == 1 && keys.count("mean") + keys.count("cv") == 0;
     if (!by_mean && !by_quantiles) refuse(text, "expected either mean= and cv=, or p50= and p90=");
     if (by_mean) {
       const double cv = keys.at("cv");
@@ -92,7 +101,8 @@ LengthCurve LengthCurve::parse(const std::string& text) {
     if (keys.count("max") == 0) refuse(text, "max= is missing, expected the largest length");
     for (const auto& [name, u] : quantile_names()) {
       if (keys.count(name) == 0) continue;
-      if (!curve.knots_.empty() && keys.at(name) < curve.knots_.back().tokens) refuse(text, name + " is below the quantile before it");
+      if (!curve.knots_.empty() && keys.at(name) < curve.knots_.back().tokens)
+        refuse(text, name + " is below the quantile before it");
       curve.knots_.push_back({u, keys.at(name)});
     }
     if (keys.count("mean") == 1) {
@@ -103,22 +113,28 @@ LengthCurve LengthCurve::parse(const std::string& text) {
       }
       const double mean = keys.at("mean");
       if (!(mean > low && mean < high))
-        refuse(text, "no distribution with these quantiles has mean " + shortest(mean) + ", expected between " + shortest(low) + " and " + shortest(high));
+        refuse(text, "no distribution with these quantiles has mean " + shortest(mean) +
+                         ", expected between " + shortest(low) + " and " + shortest(high));
       // Each piece has mean a + (b - a) / (k + 1), so mean = low + (high - low) / (k + 1).
       curve.bend_ = (high - low) / (mean - low) - 1;
     }
     return curve;
   }
-  refuse(text, "expected fixed:, lognormal:, quantiles: or trace:" + did_you_mean(kind, {"fixed", "lognormal", "quantiles", "trace"}));
+  refuse(text, "expected fixed:, lognormal:, quantiles: or trace:" +
+                   did_you_mean(kind, {"fixed", "lognormal", "quantiles", "trace"}));
 }
 
 double LengthCurve::value(double u) const {
   switch (kind_) {
-    case Kind::fixed: return tokens_;
-    case Kind::lognormal: return std::exp(mu_ + sigma_ * normal_quantile(u_low_ + u * (u_high_ - u_low_)));
-    case Kind::quantiles: break;
+    case Kind::fixed:
+      return tokens_;
+    case Kind::lognormal:
+      return std::exp(mu_ + sigma_ * normal_quantile(u_low_ + u * (u_high_ - u_low_)));
+    case Kind::quantiles:
+      break;
   }
-  const auto above = std::upper_bound(knots_.begin() + 1, knots_.end() - 1, u, [](double x, const Knot& k) { return x < k.u; });
+  const auto above = std::upper_bound(knots_.begin() + 1, knots_.end() - 1, u,
+                                      [](double x, const Knot& k) { return x < k.u; });
   const Knot& b = *above;
   const Knot& a = *(above - 1);
   return a.tokens + (b.tokens - a.tokens) * std::pow((u - a.u) / (b.u - a.u), bend_);
@@ -126,7 +142,8 @@ double LengthCurve::value(double u) const {
 
 std::int32_t LengthCurve::at(double u) const {
   const long long tokens = std::llround(value(u));
-  return static_cast<std::int32_t>(std::max(tokens, 1LL));  // u_low keeps it there but for the last bit of erf
+  return static_cast<std::int32_t>(
+      std::max(tokens, 1LL));  // u_low keeps it there but for the last bit of erf
 }
 
 LengthSampler::LengthSampler(const LengthSpec& spec) {

@@ -44,9 +44,9 @@ class LengthCurve {
 
 // Lengths of prompt and answer together.
 struct LengthSpec {
-  std::string input;   // a curve's text
+  std::string input;  // a curve's text
   std::string output;
-  std::string trace;   // or a trace file to draw rows from; then the two above are empty
+  std::string trace;  // or a trace file to draw rows from; then the two above are empty
 };
 
 class LengthSampler {

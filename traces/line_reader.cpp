@@ -9,7 +9,8 @@ constexpr std::size_t kLongestLine = 64 * 1024 * 1024;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 }  // namespace
 
-LineReader::LineReader(const Source& source) : name_(source.name), bytes_(open_bytes(source)), buffer_(kBuffer) {}
+LineReader::LineReader(const Source& source)
+    : name_(source.name), bytes_(open_bytes(source)), buffer_(kBuffer) {}
 
 bool LineReader::refill() {
   if (begin_ > 0) {
@@ -18,7 +19,8 @@ bool LineReader::refill() {
     begin_ = 0;
   }
   if (end_ == buffer_.size()) {
-    if (end_ >= kLongestLine) throw InputError({name_, line_ + 1, 0}, "a line longer than 64 MiB, expected one request per line");
+    if (end_ >= kLongestLine)
+      throw InputError({name_, line_ + 1, 0}, "a line longer than 64 MiB, expected one request per line");
     buffer_.resize(buffer_.size() * 2);
   }
   const std::size_t got = bytes_->read(buffer_.data() + end_, buffer_.size() - end_);
@@ -35,7 +37,9 @@ bool LineReader::next(std::string_view& line) {
   std::size_t length = 0;
   for (;;) {
     const char* start = buffer_.data() + begin_;
-    const void* found = searched_ == end_ - begin_ ? nullptr : std::memchr(start + searched_, '\n', end_ - begin_ - searched_);
+    const void* found = searched_ == end_ - begin_
+                            ? nullptr
+                            : std::memchr(start + searched_, '\n', end_ - begin_ - searched_);
     if (found != nullptr) {
       length = static_cast<std::size_t>(static_cast<const char*>(found) - start);
       line = {start, length};

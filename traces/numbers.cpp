@@ -94,7 +94,8 @@ Parsed<std::uint64_t> parse_integer(std::string_view text, std::uint64_t max) {
   }
   std::uint64_t value = 0;
   for (const char c : text) {
-    if (!is_digit(c)) return {0, read_decimal(text).problem == nullptr ? "is not a whole number" : kNotANumber};
+    if (!is_digit(c))
+      return {0, read_decimal(text).problem == nullptr ? "is not a whole number" : kNotANumber};
     const auto digit = static_cast<std::uint64_t>(c - '0');
     if (value > (max - digit) / 10) return {0, kTooLarge};
     value = value * 10 + digit;
@@ -138,7 +139,8 @@ Parsed<Instant> parse_timestamp(std::string_view text) {
   if (century < 0 || year < 0 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 23 ||
       minute < 0 || minute > 59 || second < 0 || second > 60)
     return {{}, kBad};
-  Instant out{days_from_civil(century * 100 + year, month, day) * 86'400 + hour * 3'600 + minute * 60 + second, 0};
+  Instant out{
+      days_from_civil(century * 100 + year, month, day) * 86'400 + hour * 3'600 + minute * 60 + second, 0};
   std::size_t i = 19;
   if (i < text.size() && text[i] == '.') {
     std::int64_t scale = kPsPerSecond;
@@ -170,7 +172,8 @@ Parsed<double> parse_decimal(std::string_view text) {
 std::string describe(std::string_view text, const char* problem) {
   constexpr std::size_t kShown = 40;
   std::string shown;
-  for (const char c : text.substr(0, kShown)) shown += (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) ? '?' : c;
+  for (const char c : text.substr(0, kShown))
+    shown += (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) ? '?' : c;
   if (text.size() > kShown) shown += "...";
   return "'" + shown + "' " + problem;
 }

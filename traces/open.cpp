@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 
-
 #include "models/base/text.hpp"
 #include "traces/formats.hpp"
 
@@ -24,7 +23,9 @@ class HeldRows {
                      [](const Row& a, const Row& b) { return a.request.arrival_ps < b.request.arrival_ps; });
   }
   void clear() { *this = {}; }
-  [[nodiscard]] std::size_t bytes() const { return rows_.size() * sizeof(Row) + blocks_.size() * sizeof(std::uint64_t) + ids_.size(); }
+  [[nodiscard]] std::size_t bytes() const {
+    return rows_.size() * sizeof(Row) + blocks_.size() * sizeof(std::uint64_t) + ids_.size();
+  }
   [[nodiscard]] std::size_t size() const { return rows_.size(); }
   [[nodiscard]] Request at(std::size_t i) const {
     Request request = rows_[i].request;
@@ -49,7 +50,8 @@ class OrderedTrace final : public TraceReader {
   OrderedTrace(const Source& source, const TraceFormat& format, const ReadOptions& options)
       : source_(source), format_(format), options_(options) {
     if (!(options.rate_scale > 0 && options.rate_scale <= 1e6))
-      throw InputError("rate_scale: " + shortest(options.rate_scale) + ", expected more than 0 and at most 1,000,000");
+      throw InputError("rate_scale: " + shortest(options.rate_scale) +
+                       ", expected more than 0 and at most 1,000,000");
     if (options.limit && *options.limit < 1)
       throw InputError("limit: " + std::to_string(*options.limit) + ", expected at least 1 request");
     scan(false);
@@ -81,7 +83,9 @@ class OrderedTrace final : public TraceReader {
   [[nodiscard]] const TraceInfo& info() const override { return info_; }
 
  private:
-  [[nodiscard]] std::int64_t limit() const { return options_.limit.value_or(std::numeric_limits<std::int64_t>::max()); }
+  [[nodiscard]] std::int64_t limit() const {
+    return options_.limit.value_or(std::numeric_limits<std::int64_t>::max());
+  }
 
   void start_pass(bool remember_ids) { rows_ = format_.open(source_, options_, remember_ids); }
 
@@ -106,7 +110,8 @@ class OrderedTrace final : public TraceReader {
       if (rows_->endless()) return;
     }
     complete_ = true;
-    if (count_ == 0) throw InputError(rows_->at(), "the trace has no requests" + skipped_text() + ", expected at least one");
+    if (count_ == 0)
+      throw InputError(rows_->at(), "the trace has no requests" + skipped_text() + ", expected at least one");
   }
 
   [[nodiscard]] std::string skipped_text() const {
@@ -118,15 +123,17 @@ class OrderedTrace final : public TraceReader {
 
   void choose_arrivals() {
     if (info_.has_arrivals && options_.arrivals)
-      throw InputError(Location{source_.name, 1, 0}, "the trace has arrival times of its own, expected none where arrivals are to be drawn");
+      throw InputError(
+          Location{source_.name, 1, 0},
+          "the trace has arrival times of its own, expected none where arrivals are to be drawn");
     if (info_.has_arrivals) return;
     if (options_.arrivals) {
       ArrivalSpec spec = *options_.arrivals;
       spec.rate *= options_.rate_scale;
       drawn_.emplace(spec, options_.seed);
       info_.has_arrivals = true;
-      info_.notes.push_back(std::string("arrival times drawn: ") + to_string(spec.kind) + ", " + shortest(spec.rate) +
-                            " requests/s, seed " + std::to_string(options_.seed));
+      info_.notes.push_back(std::string("arrival times drawn: ") + to_string(spec.kind) + ", " +
+                            shortest(spec.rate) + " requests/s, seed " + std::to_string(options_.seed));
       ArrivalProcess rehearsal(spec, options_.seed);
       latest_ = 0;
       for (std::int64_t i = 0; i < count_; ++i) latest_ = rehearsal.next_ps();
@@ -145,7 +152,8 @@ class OrderedTrace final : public TraceReader {
         static_cast<double>(latest_ - earliest_) / options_.rate_scale <= static_cast<double>(kMaxSpanPs))
       return;
     throw InputError(Location{source_.name, 1, 0},
-                     std::string("the trace spans more than 100 days") + (options_.rate_scale == 1 ? "" : " at this rate_scale") +
+                     std::string("the trace spans more than 100 days") +
+                         (options_.rate_scale == 1 ? "" : " at this rate_scale") +
                          ", expected less (picoseconds would overflow); split the file or set a limit");
   }
 
@@ -198,8 +206,9 @@ class OrderedTrace final : public TraceReader {
 std::unique_ptr<TraceReader> open_trace(const Source& source, const ReadOptions& options) {
   const TraceFormat& format = options.format == "auto" ? detect_format(source) : find_format(options.format);
   if (format.kind == TraceFormat::Kind::keys)
-    throw InputError({source.name, 1, 0}, std::string("holds cache keys (") + format.name +
-                                              "), not requests, expected a request trace; replay it with `cache`");
+    throw InputError({source.name, 1, 0},
+                     std::string("holds cache keys (") + format.name +
+                         "), not requests, expected a request trace; replay it with `cache`");
   return std::make_unique<OrderedTrace>(source, format, options);
 }
 

@@ -24,10 +24,10 @@ struct Request {
   std::int64_t arrival_ps = 0;
   std::int32_t input_tokens = 0;
   std::int32_t output_tokens = 0;
-  std::uint32_t prompt_class = 0;        // requests of one class share a prompt prefix; 0 if the trace names none
-  std::uint32_t session = kNoSession;    // requests of one conversation
-  std::span<const std::uint64_t> blocks; // chained identities of the prompt's leading blocks; may be empty
-  std::string_view id;                   // empty if the trace names its requests not
+  std::uint32_t prompt_class = 0;  // requests of one class share a prompt prefix; 0 if the trace names none
+  std::uint32_t session = kNoSession;     // requests of one conversation
+  std::span<const std::uint64_t> blocks;  // chained identities of the prompt's leading blocks; may be empty
+  std::string_view id;                    // empty if the trace names its requests not
 };
 
 // Rows that are no requests, by reason.
@@ -39,11 +39,11 @@ struct SkippedRows {
 struct TraceInfo {
   std::string file;
   std::string format;
-  std::int64_t requests = 0;  // -1: not known before the end (generated from rates)
-  std::int64_t span_ps = 0;   // first to last arrival; 0 where requests is -1
-  std::int64_t origin_s = 0;  // the trace's own clock at the first arrival, whole seconds ...
-  std::int64_t origin_ps = 0; // ... and the rest, 0 <= origin_ps < 10^12
-  int block_tokens = 0;       // tokens behind one block id; 0: the trace has no block ids
+  std::int64_t requests = 0;   // -1: not known before the end (generated from rates)
+  std::int64_t span_ps = 0;    // first to last arrival; 0 where requests is -1
+  std::int64_t origin_s = 0;   // the trace's own clock at the first arrival, whole seconds ...
+  std::int64_t origin_ps = 0;  // ... and the rest, 0 <= origin_ps < 10^12
+  int block_tokens = 0;        // tokens behind one block id; 0: the trace has no block ids
   bool has_arrivals = true;
   bool has_ids = false;
   bool has_sessions = false;

@@ -13,7 +13,9 @@ struct NumberedId {
 // "bench-12" is {"bench-", 12}; leading zeros and over-long numbers stay in the prefix' comparison.
 bool split_id(std::string_view id, NumberedId& out) {
   std::size_t digits = 0;
-  while (digits < id.size() && digits < 18 && id[id.size() - 1 - digits] >= '0' && id[id.size() - 1 - digits] <= '9') ++digits;
+  while (digits < id.size() && digits < 18 && id[id.size() - 1 - digits] >= '0' &&
+         id[id.size() - 1 - digits] <= '9')
+    ++digits;
   if (digits == 0) return false;
   const std::string_view tail = id.substr(id.size() - digits);
   if (digits > 1 && tail.front() == '0') return false;
@@ -56,15 +58,17 @@ void RowReader::check_blocks(const Request& request) const {
   const auto most = ceil_div(request.input_tokens, facts_.block_tokens);
   if (static_cast<std::int64_t>(request.blocks.size()) > most)
     throw InputError(at(), std::to_string(request.blocks.size()) + " block ids for a prompt of " +
-                               std::to_string(request.input_tokens) + " tokens, expected at most " + std::to_string(most) +
-                               " blocks of " + std::to_string(facts_.block_tokens) + " tokens");
+                               std::to_string(request.input_tokens) + " tokens, expected at most " +
+                               std::to_string(most) + " blocks of " + std::to_string(facts_.block_tokens) +
+                               " tokens");
 }
 
 void UniqueIds::check(std::string_view id, const Location& at, const char* key) {
   if (remember_) {
     const auto [known, fresh] = line_of_.emplace(hash_text(id), at.line);
     if (!fresh)
-      throw InputError(at, std::string(key) + ": " + describe(id, "stands") + " in line " + std::to_string(known->second) +
+      throw InputError(at, std::string(key) + ": " + describe(id, "stands") + " in line " +
+                               std::to_string(known->second) +
                                " too, expected an id of its own for each request");
     return;
   }

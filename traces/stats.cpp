@@ -50,7 +50,8 @@ double ratio(std::int64_t part, std::int64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-void count_blocks(const Request& request, std::unordered_map<std::uint64_t, std::int64_t>& uses, TraceStats& stats) {
+void count_blocks(const Request& request, std::unordered_map<std::uint64_t, std::int64_t>& uses,
+                  TraceStats& stats) {
   stats.prompt_tokens += request.input_tokens;
   bool leading = true;
   std::int64_t hits = 0;
@@ -77,8 +78,8 @@ std::string json_text(const std::string& text) {
 }
 
 std::string json_lengths(const LengthCounts::Summary& lengths) {
-  return fmt::format(R"({{"mean": {}, "p50": {}, "p90": {}, "p99": {}, "max": {}, "total": {}}})", lengths.mean, lengths.p50,
-                     lengths.p90, lengths.p99, lengths.max, lengths.total);
+  return fmt::format(R"({{"mean": {}, "p50": {}, "p90": {}, "p99": {}, "max": {}, "total": {}}})",
+                     lengths.mean, lengths.p50, lengths.p90, lengths.p99, lengths.max, lengths.total);
 }
 
 }  // namespace
@@ -134,7 +135,8 @@ TraceStats trace_statistics(TraceReader& trace) {
   stats.input = input.summary();
   stats.output = output.summary();
   stats.unique_blocks = static_cast<std::int64_t>(uses.size());
-  stats.blocks_used_once = std::count_if(uses.begin(), uses.end(), [](const auto& use) { return use.second == 1; });
+  stats.blocks_used_once =
+      std::count_if(uses.begin(), uses.end(), [](const auto& use) { return use.second == 1; });
   if (trace.info().has_arrivals) {
     stats.span_s = to_s(Time{gaps.last_ps()});
     stats.rate = stats.span_s == 0 ? 0 : static_cast<double>(stats.requests) / stats.span_s;
@@ -146,9 +148,12 @@ TraceStats trace_statistics(TraceReader& trace) {
 
 std::string stats_table(const TraceStats& stats, const TraceInfo& info) {
   std::string out = fmt::format("{}  ({})\n", info.file, info.format);
-  const auto line = [&](const char* name, const std::string& value) { out += fmt::format("  {:<22} {}\n", name, value); };
+  const auto line = [&](const char* name, const std::string& value) {
+    out += fmt::format("  {:<22} {}\n", name, value);
+  };
   line("requests", human_count(stats.requests));
-  for (const SkippedRows& skipped : info.skipped) line("rows skipped", human_count(skipped.rows) + ": " + skipped.reason);
+  for (const SkippedRows& skipped : info.skipped)
+    line("rows skipped", human_count(skipped.rows) + ": " + skipped.reason);
   if (info.has_arrivals) {
     line("span", fmt::format("{:.1f} s", stats.span_s));
     line("rate", fmt::format("{:.3g} requests/s, peak minute {:.3g}", stats.rate, stats.peak_minute_rate));
@@ -156,14 +161,17 @@ std::string stats_table(const TraceStats& stats, const TraceInfo& info) {
   } else {
     line("arrivals", "none in this trace");
   }
-  out += fmt::format("  {:<22} {:>10} {:>10} {:>10} {:>10} {:>10}\n", "tokens", "mean", "p50", "p90", "p99", "max");
+  out += fmt::format("  {:<22} {:>10} {:>10} {:>10} {:>10} {:>10}\n", "tokens", "mean", "p50", "p90", "p99",
+                     "max");
   for (const auto& [name, lengths] : {std::pair{"input", stats.input}, std::pair{"output", stats.output}})
-    out += fmt::format("  {:<22} {:>10.1f} {:>10.0f} {:>10.0f} {:>10.0f} {:>10}\n", name, lengths.mean, lengths.p50, lengths.p90,
-                       lengths.p99, lengths.max);
+    out += fmt::format("  {:<22} {:>10.1f} {:>10.0f} {:>10.0f} {:>10.0f} {:>10}\n", name, lengths.mean,
+                       lengths.p50, lengths.p90, lengths.p99, lengths.max);
   if (stats.block_tokens > 0) {
     line("block size", fmt::format("{} tokens", stats.block_tokens));
-    line("block references", fmt::format("{}, {} unique, {:.1f} % of them used once", human_count(stats.block_references),
-                                         human_count(stats.unique_blocks), 100 * ratio(stats.blocks_used_once, stats.unique_blocks)));
+    line("block references",
+         fmt::format("{}, {} unique, {:.1f} % of them used once", human_count(stats.block_references),
+                     human_count(stats.unique_blocks),
+                     100 * ratio(stats.blocks_used_once, stats.unique_blocks)));
     line("prefix hit, no limit", fmt::format("{:.2f} % of blocks, {:.2f} % of prompt tokens",
                                              100 * ratio(stats.prefix_hit_blocks, stats.block_references),
                                              100 * ratio(stats.prefix_hit_tokens, stats.prompt_tokens)));
@@ -173,22 +181,27 @@ std::string stats_table(const TraceStats& stats, const TraceInfo& info) {
 }
 
 std::string stats_json(const TraceStats& stats, const TraceInfo& info) {
-  std::string out = fmt::format("{{\n  \"file\": {},\n  \"format\": {},\n  \"requests\": {},\n", json_text(info.file),
-                                json_text(info.format), stats.requests);
+  std::string out = fmt::format("{{\n  \"file\": {},\n  \"format\": {},\n  \"requests\": {},\n",
+                                json_text(info.file), json_text(info.format), stats.requests);
   out += "  \"skipped\": {";
   for (std::size_t i = 0; i < info.skipped.size(); ++i)
-    out += fmt::format("{}{}: {}", i == 0 ? "" : ", ", json_text(info.skipped[i].reason), info.skipped[i].rows);
+    out +=
+        fmt::format("{}{}: {}", i == 0 ? "" : ", ", json_text(info.skipped[i].reason), info.skipped[i].rows);
   out += "},\n";
   if (info.has_arrivals)
-    out += fmt::format("  \"span_s\": {},\n  \"rate_rps\": {},\n  \"peak_minute_rps\": {},\n  \"interarrival_cv\": {},\n", stats.span_s,
-                       stats.rate, stats.peak_minute_rate, stats.gap_cv);
-  out += fmt::format("  \"input_tokens\": {},\n  \"output_tokens\": {},\n", json_lengths(stats.input), json_lengths(stats.output));
+    out += fmt::format(
+        "  \"span_s\": {},\n  \"rate_rps\": {},\n  \"peak_minute_rps\": {},\n  \"interarrival_cv\": {},\n",
+        stats.span_s, stats.rate, stats.peak_minute_rate, stats.gap_cv);
+  out += fmt::format("  \"input_tokens\": {},\n  \"output_tokens\": {},\n", json_lengths(stats.input),
+                     json_lengths(stats.output));
   if (stats.block_tokens > 0)
     out += fmt::format(
         "  \"blocks\": {{\"block_tokens\": {}, \"references\": {}, \"unique\": {}, \"used_once_share\": {}, "
         "\"prefix_hit_ratio\": {}, \"prefix_hit_token_ratio\": {}}},\n",
-        stats.block_tokens, stats.block_references, stats.unique_blocks, ratio(stats.blocks_used_once, stats.unique_blocks),
-        ratio(stats.prefix_hit_blocks, stats.block_references), ratio(stats.prefix_hit_tokens, stats.prompt_tokens));
+        stats.block_tokens, stats.block_references, stats.unique_blocks,
+        ratio(stats.blocks_used_once, stats.unique_blocks),
+        ratio(stats.prefix_hit_blocks, stats.block_references),
+        ratio(stats.prefix_hit_tokens, stats.prompt_tokens));
   out += "  \"notes\": [";
   for (std::size_t i = 0; i < info.notes.size(); ++i) out += (i == 0 ? "" : ", ") + json_text(info.notes[i]);
   return out + "]\n}\n";

@@ -19,7 +19,9 @@ namespace tessera {
 // different lengths, not the number of requests.
 class LengthCounts {
  public:
-  void add(std::int32_t tokens) { ++(static_cast<std::size_t>(tokens) < small_.size() ? small_[tokens] : large_[tokens]); }
+  void add(std::int32_t tokens) {
+    ++(static_cast<std::size_t>(tokens) < small_.size() ? small_[tokens] : large_[tokens]);
+  }
   struct Summary {
     double mean = 0, p50 = 0, p90 = 0, p99 = 0;
     std::int64_t max = 0;

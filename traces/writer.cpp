@@ -86,12 +86,14 @@ class MooncakeWriter final : public BufferedWriter {
  public:
   MooncakeWriter(std::unique_ptr<ByteSink> to, const TraceInfo& columns) : BufferedWriter(std::move(to)) {
     if (columns.block_tokens != 0 && columns.block_tokens != 512)
-      throw InputError("the trace has blocks of " + std::to_string(columns.block_tokens) +
-                       " tokens, expected 512 as Mooncake JSONL means by hash_ids; write our own CSV instead");
+      throw InputError(
+          "the trace has blocks of " + std::to_string(columns.block_tokens) +
+          " tokens, expected 512 as Mooncake JSONL means by hash_ids; write our own CSV instead");
   }
   void write(const Request& request) override {
-    put(R"({{"timestamp": {}, "input_length": {}, "output_length": {}, "hash_ids": [{}]}})", decimal_text(request.arrival_ps, -3),
-        request.input_tokens, request.output_tokens, fmt::join(request.blocks, ", "));
+    put(R"({{"timestamp": {}, "input_length": {}, "output_length": {}, "hash_ids": [{}]}})",
+        decimal_text(request.arrival_ps, -3), request.input_tokens, request.output_tokens,
+        fmt::join(request.blocks, ", "));
     text_ += '\n';
     flush_if_full();
   }
@@ -102,15 +104,16 @@ class MooncakeWriter final : public BufferedWriter {
 std::string output_format(const std::string& format, const std::string& path) {
   if (format == "tessera" || format == "mooncake") return format;
   if (format != "auto")
-    throw InputError("format: '" + format + "' cannot be written, expected tessera or mooncake" + did_you_mean(format, {"tessera", "mooncake"}));
+    throw InputError("format: '" + format + "' cannot be written, expected tessera or mooncake" +
+                     did_you_mean(format, {"tessera", "mooncake"}));
   std::string name = path;
   for (const char* packed : {".gz", ".zst"})
     if (name.ends_with(packed)) name.resize(name.size() - std::string_view(packed).size());
   return name.ends_with(".jsonl") ? "mooncake" : "tessera";
 }
 
-std::unique_ptr<TraceWriter> make_writer(const std::string& format, std::unique_ptr<ByteSink> to, const TraceInfo& columns,
-                                         const std::vector<std::string>& comment) {
+std::unique_ptr<TraceWriter> make_writer(const std::string& format, std::unique_ptr<ByteSink> to,
+                                         const TraceInfo& columns, const std::vector<std::string>& comment) {
   if (format == "mooncake") return std::make_unique<MooncakeWriter>(std::move(to), columns);
   return std::make_unique<CsvWriter>(std::move(to), columns, comment);
 }

@@ -26,7 +26,8 @@ class TraceWriter {
 std::string output_format(const std::string& format, const std::string& path);
 
 // `columns` says which optional columns to write; `comment` lines go in front of a CSV's header.
-std::unique_ptr<TraceWriter> make_writer(const std::string& format, std::unique_ptr<ByteSink> to, const TraceInfo& columns,
+std::unique_ptr<TraceWriter> make_writer(const std::string& format, std::unique_ptr<ByteSink> to,
+                                         const TraceInfo& columns,
                                          const std::vector<std::string>& comment = {});
 
 }  // namespace tessera

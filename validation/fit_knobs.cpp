@@ -1,8 +1,19 @@
 #include "validation/fit_knobs.hpp"
 
+#include <fmt/format.h>
+
 #include <cmath>
+#include <cstdlib>
 
 namespace tessera {
+namespace {
+
+// More digits than a fit determines would only make the files unreadable.
+double four_digits(double value) {
+  return std::strtod(fmt::format("{:.4g}", value).c_str(), nullptr);
+}
+
+}  // namespace
 
 std::vector<std::string> fit_knobs(const std::vector<Knob>& knobs, std::span<const double> measured_us,
                                    const std::function<double(std::size_t)>& predict_us,
@@ -21,7 +32,7 @@ std::vector<std::string> fit_knobs(const std::vector<Knob>& knobs, std::span<con
           residuals[i] = std::log(predict_us(i) / measured_us[i]);
       },
       options);
-  set(best.values);
+  for (std::size_t i = 0; i < knobs.size(); ++i) *knobs[i].value = four_digits(best.values[i]);
   return best.at_bound;
 }
 

@@ -77,12 +77,12 @@ configure() {
 # Reads the build tool's output: on a terminal one line that says how far it is ("[3/40]" is ninja's,
 # "[ 12%]" make's).
 show_build() {
-  local line
+  local line percent
   while IFS= read -r line; do
-    [[ $line =~ ^\[\ *([0-9]+)(/([0-9]+)\]|%\]) ]] || continue
-    local percent=${BASH_REMATCH[1]}
-    [[ -z ${BASH_REMATCH[3]} ]] || percent=$((100 * BASH_REMATCH[1] / BASH_REMATCH[3]))
-    draw "tessera: building $percent %  ${line##*/}"
+    [[ $line =~ ^\[\ *([0-9]+)(/([0-9]+)\]|%\])\ *(.*/)?(.*) ]] || continue
+    percent=${BASH_REMATCH[1]}
+    [[ -z ${BASH_REMATCH[3]} ]] || percent=$((100 * percent / BASH_REMATCH[3]))
+    draw "tessera: building $percent %  ${BASH_REMATCH[5]}"
   done
   draw ''
 }

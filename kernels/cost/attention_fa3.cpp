@@ -9,7 +9,6 @@
 #include "kernels/cost/attention_kernels.hpp"
 #include "kernels/cost/attention_lengths.hpp"
 #include "kernels/cost/attention_machine.hpp"
-#include "kernels/cost/attention_queue.hpp"
 #include "kernels/tiles/attention_fa3.hpp"
 
 #include <array>
@@ -41,7 +40,7 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
   std::array<std::int64_t, kLongestUsed> full;
   std::int64_t planned = 0;
   for (std::size_t i = 0; i < lengths.known(); ++i) planned += full[i] = tiles_of(lengths.length(i), t.n);
-  const double rest_full = lengths.others() > 0 ? lengths.rest_tiles(t.n) : 0;
+  const double rest_full = lengths.others() > 0 ? lengths.rest_tiles(0, t.n) : 0;
   const auto all_tiles = planned + static_cast<std::int64_t>(rest_full * static_cast<double>(lengths.others()));
   const std::int64_t per_cta = tiles_per_cta(shape.kv_heads, row_blocks * all_tiles, gpu.sms);
 
@@ -85,7 +84,7 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
   schedule = std::max(schedule, longest_us);
   const double start = std::min(schedule, fixed + tile_us);
   const double memory = kv * m.us_per_byte * m.paging();
-  const double main = start + overlap_tightly(schedule - start, memory);
+  const double main = start + overlap(schedule - start, memory);
 
   double after = 0;
   if (cap > 1)
@@ -94,7 +93,7 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
   time.launch = m.rates.launch_us + m.kv_write_us(sequences) + after;
   time.total = time.launch + heated(schedule, m.rates.heat) - schedule + main + io * m.us_per_byte;
   time.compute = work_tiles * compute / m.sms;
-  time.hbm = kv * (1 - m.hit) / (m.rates.hbm_fraction * gpu.hbm_bytes_per_us()) * m.paging();
+  time.hbm = kv * (1 - m.hit) * m.hbm_us_per_byte * m.paging();
   time.l2 = kv * m.hit * m.l2_us_per_byte;
   return time;
 }
@@ -189,7 +188,7 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
   time.launch = m.rates.launch_us + m.rates.prefill_launch_us + m.kv_write_us(new_tokens) + after;
   time.total = time.launch + overlap_tightly(heated(schedule, m.rates.heat), memory) + kPrefillExposed * memory;
   time.compute = work_tiles * compute / m.sms;
-  time.hbm = (kv + io) * (1 - m.hit) / (m.rates.hbm_fraction * gpu.hbm_bytes_per_us());
+  time.hbm = (kv + io) * (1 - m.hit) * m.hbm_us_per_byte;
   time.l2 = (kv + io) * m.hit * m.l2_us_per_byte;
   return time;
 }

@@ -11,6 +11,12 @@ namespace tessera {
 
 inline constexpr std::size_t kLongestUsed = 32;  // more do not sharpen the tail (tests/unit/kernels/attention_queue_test.cpp)
 
+// Key tiles of `tile` tokens that a window of `window` tokens (0: none) ending at `length` touches.
+constexpr std::int64_t window_tiles(std::int64_t length, std::int64_t window, std::int64_t tile) {
+  const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, length - window) / tile : 0;
+  return tiles_of(length, tile) - first;
+}
+
 class ContextLengths {
  public:
   ContextLengths(const DecodeBatch& batch, std::int64_t window) : batch_(batch) {
@@ -32,10 +38,13 @@ class ContextLengths {
   [[nodiscard]] double rest() const { return rest_; }            // mean length of the others
   [[nodiscard]] std::int64_t longest() const { return longest_; }
   [[nodiscard]] double visible() const { return visible_; }      // tokens inside the windows, all sequences
-  // Key tiles of the others, on average: lengths that differ end anywhere in their last tile.
-  [[nodiscard]] double rest_tiles(std::int64_t tile) const {
-    if (known_ == 0) return std::ceil(rest_ / static_cast<double>(tile));
-    return std::max(1.0, rest_ / static_cast<double>(tile) + 0.5);
+  // Key tiles of the others, on average: lengths that differ end anywhere in their last tile, but none
+  // passes the shortest known.
+  [[nodiscard]] double rest_tiles(std::int64_t window, std::int64_t tile) const {
+    if (known_ == 0 || window > 0)
+      return static_cast<double>(window_tiles(static_cast<std::int64_t>(std::ceil(rest_)), window, tile));
+    return std::clamp(rest_ / static_cast<double>(tile) + 0.5, 1.0,
+                      static_cast<double>(tiles_of(length(known_ - 1), tile)));
   }
 
  private:
@@ -46,11 +55,5 @@ class ContextLengths {
   double rest_ = 0;
   double visible_ = 0;
 };
-
-// Key tiles of `tile` tokens that a window of `window` tokens (0: none) ending at `length` touches.
-constexpr std::int64_t window_tiles(std::int64_t length, std::int64_t window, std::int64_t tile) {
-  const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, length - window) / tile : 0;
-  return tiles_of(length, tile) - first;
-}
 
 }  // namespace tessera

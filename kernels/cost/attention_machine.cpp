@@ -3,21 +3,11 @@
 #include <algorithm>
 
 namespace tessera {
-double KEPT=0;
 namespace {
 
 constexpr double kCopyShare = 0.6;        // a copy kernel's gap against the combine kernel's
 constexpr int kCombineCtasPerSm = 8;      // 128 threads each, resident together
 constexpr int kWriteThreads = 512;        // most threads of a KV-write CTA
-
-double hit_rate(const Gpu& gpu, const AttentionRates& rates, bool replayed, double footprint) {
-  if (!replayed) return 0;
-  const double x = footprint / (rates.l2_share * static_cast<double>(gpu.l2_bytes.value));
-  const double x2 = x * x, x4 = x2 * x2;
-  const double whole = 1 / (1 + x4 * x4 * x2);
-  const double kept = std::min(1.0, KEPT * static_cast<double>(gpu.l2_bytes.value) / footprint);
-  return std::max(whole, whole+(1-whole)*kept);
-}
 
 const AttentionRates& rates_of(const Gpu& gpu, DType kv_dtype) {
   const AttentionParams& params = gpu.kernels->attention;
@@ -37,9 +27,16 @@ AttentionMachine::AttentionMachine(const Gpu& card, const AttentionShape& layer,
   flops_per_us = rated_clock_mhz * (fp8_compute ? gpu.fp8_flops_per_clk_sm : gpu.bf16_flops_per_clk_sm);
   exps_per_us = rated_clock_mhz * gpu.exp_per_clk_sm;
   latency_us = gpu.dram_latency_ns * 1e-3;
-  hit = hit_rate(gpu, rates, shape.replayed, footprint_bytes);
+  hbm_us_per_byte = 1 / (rates.hbm_fraction * gpu.hbm_bytes_per_us());
+  hit = shape.replayed ? reuse_hit(footprint_bytes) : 0;
   l2_us_per_byte = 1 / (rates.l2_gb_s * 1e3);
-  us_per_byte = (1 - hit) / (rates.hbm_fraction * gpu.hbm_bytes_per_us()) + hit * l2_us_per_byte;
+  us_per_byte = bytes_us(hit);
+}
+
+double AttentionMachine::reuse_hit(double distance_bytes) const {
+  const double x = distance_bytes / (rates.l2_share * static_cast<double>(gpu.l2_bytes.value));
+  const double x2 = x * x, x4 = x2 * x2;
+  return 1 / (1 + x4 * x4 * x2);
 }
 
 double AttentionMachine::transpose_us(TileShape t) const {

@@ -31,6 +31,13 @@ struct AttentionMachine {
   // K and V of one token, one KV head.
   [[nodiscard]] double kv_token_bytes() const { return (shape.head_dim + shape.v_head_dim) * kv_bytes; }
 
+  // Chance that bytes touched again after `distance_bytes` of others are still in L2.
+  [[nodiscard]] double reuse_hit(double distance_bytes) const;
+  // Time per byte of which the share `hit_rate` comes from L2.
+  [[nodiscard]] double bytes_us(double hit_rate) const {
+    return (1 - hit_rate) * hbm_us_per_byte + hit_rate * l2_us_per_byte;
+  }
+
   // The kernel before: one CTA a token, limited by resident threads long before by bytes when heads are few.
   [[nodiscard]] double kv_write_us(double tokens) const;
   // FA2 decode with packed heads re-lays Q out, then O and LSE: one to three small kernels.
@@ -55,11 +62,12 @@ struct AttentionMachine {
   double latency_us;     // of DRAM
   double hit;            // h
   double us_per_byte;    // ib
+  double hbm_us_per_byte;
   double l2_us_per_byte;
   bool fp8_compute;
 };
 
-// (a^2.5 + b^2.5)^(1/2.5) and (a^4 + b^4)^(1/4): partly overlapped demands on two resources.
+// (a^2 + b^2)^(1/2) and (a^4 + b^4)^(1/4): partly overlapped demands on two resources.
 inline double overlap(double a, double b) { return std::sqrt(a * a + b * b); }
 inline double overlap_tightly(double a, double b) {
   const double a2 = a * a, b2 = b * b;

@@ -19,46 +19,37 @@ struct Slowdown {
   double per_cta;  // memory time per us of lone work
   [[nodiscard]] double at(double active) const {
     const double x = std::max(active, 1.0) * per_cta;
-    return std::min(active, 1.0) * std::sqrt(std::sqrt(1 + x * x * x * x));
+    return std::min(active, 1.0) * std::sqrt(1 + x * x);
   }
 };
 
 struct Queue {
-  const CtaLengths& lengths;
-  double slots;
-  double sum = 0, square = 0;  // of the lengths, one per sequence
+  std::span<const CtaLength> lengths;
+  double copies, slots;
+  double kinds = 0, sum = 0, square = 0;  // of one head
   double top = 0, least = 0;
 
-  [[nodiscard]] std::size_t known() const { return lengths.longest.size(); }
-  [[nodiscard]] double others() const { return static_cast<double>(lengths.kinds) - static_cast<double>(known()); }
-  [[nodiscard]] double count() const { return static_cast<double>(lengths.kinds) * lengths.copies; }
-  [[nodiscard]] double work() const { return sum * lengths.copies; }
-  [[nodiscard]] double mean() const { return sum / static_cast<double>(lengths.kinds); }
-  [[nodiscard]] double variation() const { return square / (sum * mean()) - 1; }
-  [[nodiscard]] double at_start() const { return slots / static_cast<double>(lengths.kinds); }  // C0
-  // Length i of the descending list, the others as one entry at its end.
-  [[nodiscard]] double length(std::size_t i) const { return i < known() ? lengths.longest[i] : lengths.rest; }
-  [[nodiscard]] double weight(std::size_t i) const { return i < known() ? 1.0 : others(); }
-  [[nodiscard]] std::size_t entries() const { return known() + (others() > 0 ? 1 : 0); }
-
-  Queue(const CtaLengths& l, double s) : lengths(l), slots(s) {
-    sum = others() * l.rest, square = sum * l.rest;
-    for (const double x : l.longest) sum += x, square += x * x;
-    top = length(0);
-    // Lengths known only by their mean: the first to finish is about half of it.
-    least = others() > 0 ? (known() > 0 ? l.rest / 2 : l.rest) : l.longest.back();
+  Queue(const CtaQueue& q, double s) : lengths(q.lengths), copies(q.copies), slots(s) {
+    for (const CtaLength& l : lengths) kinds += l.count, sum += l.count * l.length, square += l.count * l.length * l.length;
+    top = lengths.front().length;
+    // Of lengths known only by their mean the first to finish has about half of it.
+    least = lengths.back().length * (q.last_is_mean ? 0.5 : 1.0);
   }
+  [[nodiscard]] double count() const { return kinds * copies; }
+  [[nodiscard]] double work() const { return sum * copies; }
+  [[nodiscard]] double mean() const { return sum / kinds; }
+  [[nodiscard]] double variation() const { return square / (sum * mean()) - 1; }
+  [[nodiscard]] double at_start() const { return slots / kinds; }  // C0
 
   // u_q: P u + (C - C0) sum [x^2 / 2D or x - D/2] + C0 sum (x - u)+ = work, D = u - least; the larger root.
   [[nodiscard]] double empty_at() const {
-    const double late = lengths.copies - at_start();
+    const double late = copies - at_start();
     double u = work() / slots;
     for (int step = 0; step < kNewtonSteps; ++step) {
       const double spread = u - least;
       if (spread <= 0) return least;
       double long_count = 0, long_sum = 0, short_square = square, outlast_count = 0, outlast_sum = 0;
-      for (std::size_t i = 0; i < entries(); ++i) {
-        const double x = length(i), w = weight(i);
+      for (const auto& [x, w] : lengths) {
         if (x <= spread) break;
         long_count += w, long_sum += w * x, short_square -= w * x * x;
         if (x > u) outlast_count += w, outlast_sum += w * x;
@@ -92,10 +83,10 @@ QueueTime all_at_once(const Queue& queue, double memory_us, double exposed_us) {
   if (scale <= 0) return {exposed_us + memory_us, queue.top};
   const Slowdown slow{memory_us / (queue.work() * scale)};
   double time = 0, longer = 0;
-  for (std::size_t i = 0; i < queue.entries(); ++i) {
-    longer += queue.weight(i);
-    const double below = i + 1 < queue.entries() ? queue.length(i + 1) : 0;
-    time += std::max(0.0, queue.length(i) - below) * slow.at(queue.lengths.copies * longer);
+  for (std::size_t i = 0; i < queue.lengths.size(); ++i) {
+    longer += queue.lengths[i].count;
+    const double below = i + 1 < queue.lengths.size() ? queue.lengths[i + 1].length : 0;
+    time += (queue.lengths[i].length - below) * slow.at(queue.copies * longer);
   }
   return {exposed_us + time * scale, queue.top};
 }
@@ -104,14 +95,14 @@ QueueTime all_at_once(const Queue& queue, double memory_us, double exposed_us) {
 // and x_i - D (late copies) and steps by C0 at x_i - u_q (copies of the start).
 double tail_time(const Queue& queue, double empty, const Slowdown& slow) {
   const double spread = std::max(empty - queue.least, 1e-9 * empty);
-  const double late = queue.lengths.copies - queue.at_start();
-  const std::size_t entries = queue.entries();
+  const double late = queue.copies - queue.at_start();
+  const std::span<const CtaLength> x = queue.lengths;
   std::size_t rising = 0, full = 0, outlast = 0;  // next entry to pass each kind of knot
   double rising_weight = 0, active = 0, time = 0, upper = queue.top;
   while (upper > 0) {
-    const double a = rising < entries ? queue.length(rising) : 0;
-    const double b = full < entries ? queue.length(full) - spread : 0;
-    const double c = outlast < entries ? queue.length(outlast) - empty : 0;
+    const double a = rising < x.size() ? x[rising].length : 0;
+    const double b = full < x.size() ? x[full].length - spread : 0;
+    const double c = outlast < x.size() ? x[outlast].length - empty : 0;
     const double lower = std::max({0.0, a, b, c});
     if (lower < upper) {
       const double width = upper - lower;
@@ -120,9 +111,9 @@ double tail_time(const Queue& queue, double empty, const Slowdown& slow) {
       active = next, upper = lower;
     }
     if (lower <= 0) break;
-    if (lower == a) rising_weight += queue.weight(rising++);
-    else if (lower == b) rising_weight -= queue.weight(full++);
-    else active += queue.at_start() * queue.weight(outlast++);
+    if (lower == a) rising_weight += x[rising++].count;
+    else if (lower == b) rising_weight -= x[full++].count;
+    else active += queue.at_start() * x[outlast++].count;
   }
   return time;
 }
@@ -138,9 +129,9 @@ QueueTime queued(const Queue& queue, double memory_us, double exposed_us) {
 
 }  // namespace
 
-QueueTime queue_time(const CtaLengths& lengths, double slots, double memory_us, double exposed_us) {
-  TESSERA_CHECK(lengths.kinds > 0 && lengths.copies > 0 && slots > 0, "an attention launch has CTAs and slots");
-  const Queue queue(lengths, slots);
+QueueTime queue_time(const CtaQueue& ctas, double slots, double memory_us, double exposed_us) {
+  TESSERA_CHECK(!ctas.lengths.empty() && ctas.copies > 0 && slots > 0, "an attention launch has CTAs and slots");
+  const Queue queue(ctas, slots);
   if (queue.variation() < kEqual) return in_waves(queue, memory_us, exposed_us);
   if (queue.count() <= slots) return all_at_once(queue, memory_us, exposed_us);
   // Nearly equal lengths still finish in waves; each wave spreads the starts further.

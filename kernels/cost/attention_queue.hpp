@@ -18,12 +18,16 @@
 
 namespace tessera {
 
-struct CtaLengths {
-  // Lengths in us of a lone CTA, descending, one per sequence; the other `kinds` have `rest` each.
-  std::span<const double> longest;
-  std::int64_t kinds = 0;
-  double rest = 0;
-  double copies = 1;  // CTAs of each sequence (heads x splits)
+// `count` row blocks of one head whose CTAs take `length` us alone.
+struct CtaLength {
+  double length = 0;
+  double count = 1;
+};
+
+struct CtaQueue {
+  std::span<const CtaLength> lengths;  // descending
+  double copies = 1;                   // CTAs of each (heads x splits)
+  bool last_is_mean = false;           // the last entry is the mean of lengths that differ
 };
 
 struct QueueTime {
@@ -32,6 +36,6 @@ struct QueueTime {
 };
 
 // `exposed_us` at the start overlaps no memory traffic; `memory_us` is the bandwidth time of all CTAs together.
-QueueTime queue_time(const CtaLengths& lengths, double slots, double memory_us, double exposed_us);
+QueueTime queue_time(const CtaQueue& queue, double slots, double memory_us, double exposed_us);
 
 }  // namespace tessera

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "models/base/check.hpp"
+#include "models/hardware/rescale.hpp"
 
 namespace tessera {
 namespace {
@@ -175,6 +175,23 @@ double Gpu::peak_flops(DType type) const {
   return per_clk_sm * static_cast<double>(sms) * max_clock_mhz * 1e6;
 }
 
-Gpu load_gpu(const std::string& name_or_path) { return read_config<Gpu>("gpus", name_or_path); }
+void carry_over_kernels(Gpu& gpu) {
+  KernelBehaviour& kernels = gpu.kernels.value;
+  if (kernels.card == gpu.name) return;
+  const Location asked_at{gpu.name + ": kernels: " + gpu.kernels.name, 0, 0};
+  Gpu from;
+  read_spec(load_config("gpus", kernels.card, asked_at), from);
+  if (from.kernels->card != from.name)
+    throw InputError(asked_at, "card '" + from.name + "' borrows its kernels from '" + from.kernels->card +
+                                   "', expected a card with kernel tables of its own");
+  kernels = rescaled(kernels, from, gpu);
+  kernels.card = gpu.name;
+}
+
+Gpu load_gpu(const std::string& name_or_path) {
+  Gpu gpu = read_config<Gpu>("gpus", name_or_path);
+  carry_over_kernels(gpu);
+  return gpu;
+}
 
 }  // namespace tessera

@@ -64,8 +64,11 @@ struct Gpu {
   [[nodiscard]] double hbm_bytes_per_us() const { return hbm_gb_s * 1e3; }
 };
 
-// The file of a name under configs/gpus or of a path. Its kernels may be another card's (kernels->card):
-// kernels/cost/rescale.hpp carries them over to this one.
+// Replaces kernel behaviour borrowed from another card (kernels->card) by the same rescaled to this one, and names
+// this card in it; the sections' sources keep saying where the figures come from. No-op on a card with its own.
+void carry_over_kernels(Gpu& gpu);
+
+// The file of a name under configs/gpus or of a path, with borrowed kernel behaviour carried over.
 Gpu load_gpu(const std::string& name_or_path);
 
 }  // namespace tessera

@@ -63,8 +63,8 @@ CapacityBreakdown derive_kv_capacity(const RankModel& rank, std::int64_t total_b
     throw InputError(rank.name + ": the model stores no keys and values, so no KV capacity can be derived");
   const Corner expected{rule.sampler_bytes_per_logit, rule.nontorch_growth_gib};
   CapacityBreakdown c = at_corner(rank, total_bytes, utilisation, rule, limits, expected);
-  const Corner heavy{rule.sampler_bytes_per_logit, rule.nontorch_growth_gib_high};
-  const Corner light{rule.sampler_bytes_per_logit_low, rule.nontorch_growth_gib};
+  const Corner heavy{rule.sampler_bytes_per_logit_high, rule.nontorch_growth_gib_high};
+  const Corner light{rule.sampler_bytes_per_logit_low, rule.nontorch_growth_gib_low};
   c.blocks_low = at_corner(rank, total_bytes, utilisation, rule, limits, heavy).blocks;
   c.blocks_high = at_corner(rank, total_bytes, utilisation, rule, limits, light).blocks;
   if (c.blocks == 0)

@@ -8,6 +8,8 @@
 namespace tessera {
 namespace {
 
+constexpr std::int64_t kMaxContext = 1'000'000'000;
+
 std::string bytes_text(std::int64_t bytes) {
   if (bytes < 1024) return fmt::format("{} B", bytes);
   return fmt::format("{} B ({})", human_count(bytes), human_bytes(static_cast<double>(bytes)));
@@ -41,8 +43,9 @@ std::string retention_text(const KvExplanation::Group& group) {
 }  // namespace
 
 KvExplanation explain_kv(const Model& model, DType kv_dtype, std::int64_t context, std::int64_t tp) {
-  if (context < 0)
-    throw InputError(fmt::format("context: {} is out of range, expected at least 0 tokens", context));
+  if (context < 0 || context > kMaxContext)
+    throw InputError(
+        fmt::format("context: {} is out of range, expected from 0 to {} tokens", context, kMaxContext));
   if (tp < 1) throw InputError(fmt::format("tp: {} is out of range, expected at least 1", tp));
   const KvLayout layout = make_kv_layout(model, kv_dtype, tp);
   KvExplanation e;

@@ -37,15 +37,16 @@ int find_kind(const Model& model, const std::string& name) {
 
 // The kind of every layer. The pattern is known to be sound.
 std::vector<int> unroll(const Model& model) {
-  std::vector<int> period;
+  const auto layers = static_cast<std::size_t>(model.layers);
+  std::vector<int> kinds;
   for (const std::string& text : model.pattern) {
     const PatternItem item = parse_item(text);
-    period.insert(period.end(), static_cast<std::size_t>(item.count), find_kind(model, item.kind));
+    kinds.insert(kinds.end(), static_cast<std::size_t>(item.count), find_kind(model, item.kind));
+    if (kinds.size() >= layers) break;  // a long pattern on a shallow model
   }
-  std::vector<int> kinds;
-  kinds.reserve(static_cast<std::size_t>(model.layers));
-  for (std::int64_t i = 0; i < model.layers; ++i)
-    kinds.push_back(period[static_cast<std::size_t>(i) % period.size()]);
+  const std::size_t period = kinds.size();
+  kinds.resize(layers);
+  for (std::size_t i = period; i < layers; ++i) kinds[i] = kinds[i - period];
   return kinds;
 }
 
@@ -116,6 +117,57 @@ int share(const Model& model, std::vector<Layer>& layers) {
   return -1;
 }
 
+// Bounds that keep every later product inside int64: a context has at most 1e9 tokens.
+constexpr double kMaxKvBytesPerToken = 1e9;
+constexpr double kMaxParameters = 1e15;
+
+// Upper estimates in floating point, which cannot overflow.
+LayerProblem find_size_problem(const Model& model, const std::vector<Layer>& layers) {
+  const auto d = [](std::int64_t n) { return static_cast<double>(n); };
+  double kv = 0;
+  double parameters =
+      d(model.hidden) * (2 * d(model.vocab) + d(model.learned_positions)) + d(model.other_parameters);
+  double state = 0;
+  for (const Layer& layer : layers) {
+    const double width = d(layer.heads) * (2 * d(layer.head_dim) + d(layer.v_head_dim));
+    const double kv_width = d(layer.kv_heads) * (d(layer.head_dim) + d(layer.v_head_dim));
+    kv += 4 * kv_width;
+    parameters += d(model.hidden) * (width + kv_width + 3 * d(model.ffn.intermediate));
+    if (layer.moe)
+      parameters += d(model.hidden) *
+                    (3 * (d(model.moe->experts) * d(model.moe->expert_width) + d(model.moe->shared_width)));
+    if (layer.mixer == Mixer::recurrent) {
+      const RecurrentSpec& r = *model.recurrent;
+      const double inner = d(r.heads) * d(r.head_dim);
+      const double channels = inner + 2 * d(r.groups) * d(r.state);
+      state += 4 * (inner * d(r.state) + d(r.conv_kernel) * channels);
+      parameters += d(model.hidden) * (4 * inner + channels) + inner * (d(r.dt_rank) + d(r.state)) * 2;
+    }
+    if (model.attention.mla) {
+      const MlaSpec& mla = *model.attention.mla;
+      const double rank = d(mla.q_lora_rank) + d(mla.kv_lora_rank) + d(mla.rope_dim) + d(model.hidden);
+      kv += 4 * (d(mla.kv_lora_rank) + d(mla.rope_dim));
+      parameters +=
+          rank * (d(model.hidden) + 2 * d(layer.heads) * (d(mla.nope_dim) + d(mla.rope_dim) + d(mla.v_dim)));
+    }
+    if (model.attention.indexer) {
+      kv += 4 * d(model.attention.indexer->dim);
+      parameters +=
+          d(model.attention.indexer->dim) * (d(model.attention.indexer->heads) + 1) * 2 * d(model.hidden);
+    }
+  }
+  if (kv > kMaxKvBytesPerToken)
+    return {"attention",
+            fmt::format("about {:.3g} B of KV per token, expected at most {:.0g}", kv, kMaxKvBytesPerToken)};
+  if (state > kMaxParameters)
+    return {"recurrent", fmt::format("about {:.3g} B of state per sequence, expected at most {:.0g}", state,
+                                     kMaxParameters)};
+  if (parameters > kMaxParameters)
+    return {"", fmt::format("the model has about {:.3g} parameters, expected at most {:.0g}", parameters,
+                            kMaxParameters)};
+  return {};
+}
+
 }  // namespace
 
 const char* name_of(Retention retention) {
@@ -172,7 +224,7 @@ LayerProblem find_layer_problem(const Model& model) {
     return {"sharing",
             fmt::format("layer {} ('{}') has no earlier layer of its kind to share with", orphan,
                         names[static_cast<std::size_t>(layers[static_cast<std::size_t>(orphan)].kind)])};
-  return {};
+  return find_size_problem(model, layers);
 }
 
 std::vector<Layer> resolve_layers(const Model& model) {

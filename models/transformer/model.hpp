@@ -105,7 +105,7 @@ struct MoeSpec {
   std::int64_t first_layer = 0;
   std::int64_t period = 1;
   std::int64_t offset = 0;
-  bool router_bias = false;       // one number per expert steers the choice (DeepSeek-V3)
+  bool router_bias = false;  // one number per expert steers the choice (DeepSeek-V3)
   void describe(Fields& f);
 };
 

@@ -205,7 +205,8 @@ class Builder {
       return;
     }
     work_.moe.push_back({"experts", 1, model_.hidden, moe.expert_width, moe.experts, moe.top_k, slices, ep_,
-                         model_.ffn.gated, model_.biases == "all" || model_.biases == "linear", model_.precision.expert_weights()});
+                         model_.ffn.gated, model_.biases == "all" || model_.biases == "linear",
+                         model_.precision.expert_weights()});
   }
 
   void dense_block(const char* up, const char* down, std::int64_t width) {

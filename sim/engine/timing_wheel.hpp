@@ -30,8 +30,8 @@ namespace tessera::sim {
 class TimingWheel {
  public:
   static constexpr std::uint32_t kSlots = 1U << 14U;
-  // 1.024 ns: near one clock of a GPU, so that a slot seldom holds more than one time.
-  static constexpr int kDefaultSlotBits = 10;
+  // 512 ps: about one clock of a GPU, so that a slot seldom holds more than one time.
+  static constexpr int kDefaultSlotBits = 9;
 
   explicit TimingWheel(int slot_bits = kDefaultSlotBits) : slot_bits_(slot_bits) {
     if (slot_bits < 0 || slot_bits > 40) throw std::invalid_argument("TimingWheel: slot_bits outside 0..40");
@@ -76,7 +76,7 @@ class TimingWheel {
   static constexpr std::uint32_t kNone = ~0U;
   static constexpr std::uint32_t kWords = kSlots / 64;
   // Events of one slot in order of push. A slot's chunks form a ring; the slot names the last one.
-  static constexpr std::uint32_t kChunk = 3;  // what fits one cache line
+  static constexpr std::uint32_t kChunk = 7;  // what fits two cache lines
   struct alignas(64) Chunk {
     std::array<Event, kChunk> events;
     std::uint32_t size;

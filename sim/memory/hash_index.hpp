@@ -1,8 +1,9 @@
-// From a block hash to the blocks that hold it: open addressing with linear probing over block ids.
+// From a block hash to the blocks that hold it: open addressing with linear probing.
 //
-// A slot is four bytes, the id; the hash is looked up in the array the pool keeps anyway. The table
-// is sized once, at most half full, so nothing is allocated while it runs, and removal shifts later
-// entries back instead of leaving tombstones that would pile up. It cannot be iterated.
+// A slot is eight bytes: a tag of 32 mixed bits of the hash, from which its home follows, and the
+// block, whose full hash decides. Probing and shifting thus stay within the table. It is sized once,
+// at most half full, so nothing is allocated while it runs, and removal shifts later entries back
+// instead of leaving tombstones that would pile up. It cannot be iterated.
 //
 // Several blocks may carry one hash (a block recomputed while its twin is cached). As in vLLM they
 // are kept in order of insertion and the oldest still cached answers.
@@ -24,76 +25,90 @@ inline constexpr BlockId kNoBlock = ~BlockId{0};
 class HashIndex {
  public:
   HashIndex() = default;
-  explicit HashIndex(std::uint32_t blocks) : hashes_(blocks, kNoHash), twins_(blocks, kNoBlock) {
-    const std::uint64_t slots = std::bit_ceil(std::uint64_t{blocks} * 2 + 2);
-    slots_.assign(slots, kNoBlock);
-    shift_ = std::countl_zero(slots - 1);
+  explicit HashIndex(std::uint32_t blocks) : blocks_(blocks) {
+    TESSERA_CHECK(blocks < 1U << 31U, "homes are 32 bits wide");
+    slots_.assign(std::bit_ceil(std::size_t{blocks} * 2 + 2), kEmpty);
+    shift_ = std::countl_zero(slots_.size() - 1) - 32;
   }
 
   // The hash `block` is known by, or kNoHash.
-  [[nodiscard]] BlockHash hash_of(BlockId block) const { return hashes_[block]; }
+  [[nodiscard]] BlockHash hash_of(BlockId block) const { return blocks_[block].hash; }
 
   // The block cached longest under `hash`, or kNoBlock.
-  [[nodiscard]] BlockId find(BlockHash hash) const { return slots_[locate(hash)]; }
+  [[nodiscard]] BlockId find(BlockHash hash) const { return slots_[locate(hash)].block; }
 
   void insert(BlockId block, BlockHash hash) {
     TESSERA_CHECK(hash != kNoHash, "a block is published under a real hash");
-    TESSERA_CHECK(hashes_[block] == kNoHash, "a block is published once until it is evicted");
-    const std::size_t slot = locate(hash);
-    hashes_[block] = hash;
-    if (slots_[slot] == kNoBlock) {
-      slots_[slot] = block;
+    TESSERA_CHECK(blocks_[block].hash == kNoHash, "a block is published once until it is evicted");
+    Slot& slot = slots_[locate(hash)];
+    blocks_[block].hash = hash;
+    if (slot.block == kNoBlock) {
+      slot = {tag_of(hash), block};
       return;
     }
-    BlockId last = slots_[slot];
-    while (twins_[last] != kNoBlock) last = twins_[last];
-    twins_[last] = block;
+    BlockId last = slot.block;
+    while (blocks_[last].twin != kNoBlock) last = blocks_[last].twin;
+    blocks_[last].twin = block;
   }
 
   void erase(BlockId block) {
-    const std::size_t slot = locate(hashes_[block]);
-    const BlockId twin = twins_[block];
-    hashes_[block] = kNoHash;
-    twins_[block] = kNoBlock;
-    if (slots_[slot] != block) {
-      BlockId before = slots_[slot];
-      while (twins_[before] != block) before = twins_[before];
-      twins_[before] = twin;
+    const std::size_t at = locate(blocks_[block].hash);
+    const BlockId twin = blocks_[block].twin;
+    blocks_[block] = {};
+    if (slots_[at].block != block) {
+      BlockId before = slots_[at].block;
+      while (blocks_[before].twin != block) before = blocks_[before].twin;
+      blocks_[before].twin = twin;
     } else if (twin != kNoBlock) {
-      slots_[slot] = twin;
+      slots_[at].block = twin;
     } else {
-      close_gap(slot);
+      close_gap(at);
     }
   }
 
  private:
+  struct Slot {
+    std::uint32_t tag;
+    BlockId block;
+  };
+  struct Block {
+    BlockHash hash = kNoHash;
+    BlockId twin = kNoBlock;  // the next younger block of the same hash
+  };
+  static constexpr Slot kEmpty{0, kNoBlock};
+
   // Hashes may come from outside and be small numbers: the high bits of a product spread them.
-  [[nodiscard]] std::size_t home(BlockHash hash) const {
-    return static_cast<std::size_t>((hash * 0x9E3779B97F4A7C15) >> shift_);
+  static std::uint32_t tag_of(BlockHash hash) {
+    return static_cast<std::uint32_t>((hash * 0x9E3779B97F4A7C15) >> 32U);
   }
-  // The slot that holds `hash`, or the empty one where it would go.
+  [[nodiscard]] std::size_t home(std::uint32_t tag) const { return tag >> shift_; }
+  [[nodiscard]] std::size_t after(std::size_t at) const { return (at + 1) & (slots_.size() - 1); }
+
+  // Where `hash` is, or the empty slot where it would go.
   [[nodiscard]] std::size_t locate(BlockHash hash) const {
-    std::size_t slot = home(hash);
-    while (slots_[slot] != kNoBlock && hashes_[slots_[slot]] != hash) slot = next(slot);
-    return slot;
+    const std::uint32_t tag = tag_of(hash);
+    std::size_t at = home(tag);
+    while (slots_[at].block != kNoBlock &&
+           (slots_[at].tag != tag || blocks_[slots_[at].block].hash != hash)) {
+      at = after(at);
+    }
+    return at;
   }
-  [[nodiscard]] std::size_t next(std::size_t slot) const { return (slot + 1) & (slots_.size() - 1); }
 
   // Moves back every following entry that may stand in the gap, so that no probe ends early.
   void close_gap(std::size_t gap) {
-    for (std::size_t slot = next(gap); slots_[slot] != kNoBlock; slot = next(slot)) {
-      const std::size_t distance = (slot - home(hashes_[slots_[slot]])) & (slots_.size() - 1);
-      if (distance >= ((slot - gap) & (slots_.size() - 1))) {
-        slots_[gap] = slots_[slot];
-        gap = slot;
+    for (std::size_t at = after(gap); slots_[at].block != kNoBlock; at = after(at)) {
+      const std::size_t from_home = (at - home(slots_[at].tag)) & (slots_.size() - 1);
+      if (from_home >= ((at - gap) & (slots_.size() - 1))) {
+        slots_[gap] = slots_[at];
+        gap = at;
       }
     }
-    slots_[gap] = kNoBlock;
+    slots_[gap] = kEmpty;
   }
 
-  std::vector<BlockId> slots_;
-  std::vector<BlockHash> hashes_;  // per block
-  std::vector<BlockId> twins_;     // per block: the next younger block of the same hash
+  std::vector<Slot> slots_;
+  std::vector<Block> blocks_;
   int shift_ = 0;
 };
 

@@ -22,6 +22,8 @@ class Lru {
 
   [[nodiscard]] bool contains(std::uint32_t id) const { return links_[id].newer != kAbsent; }
 
+  void prefetch(std::uint32_t id) const { __builtin_prefetch(&links_[id], 1); }
+
   bool access(std::uint32_t id) {
     Link& link = links_[id];
     const bool hit = link.newer != kAbsent;
@@ -54,6 +56,7 @@ class Lru {
     end.newer = links_[victim].newer;
     links_[end.newer].older = end_;
     links_[victim] = {kAbsent, kAbsent};
+    prefetch(end.newer);  // the next victim, untouched for longest
   }
 
   std::vector<Link> links_;

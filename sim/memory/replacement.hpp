@@ -16,6 +16,8 @@ concept ReplacementPolicy = requires(P policy, const P& seen, std::uint32_t id) 
   { seen.contains(id) } -> std::same_as<bool>;
   // Touches a resident key or inserts a missing one, evicting one when over capacity; true on a hit.
   { policy.access(id) } -> std::same_as<bool>;
+  // The key will be accessed soon. May do nothing.
+  seen.prefetch(id);
 };
 
 }  // namespace tessera

@@ -51,7 +51,7 @@ std::string Replica::arrive(const Arrival& arrival) {
   seq.hashes.assign(arrival.block_hashes.begin(), arrival.block_hashes.end());
   waiting_.push_back(slot);
   metrics_.peak_waiting = std::max(metrics_.peak_waiting, static_cast<std::int64_t>(waiting_.size()));
-  if (next_action_ps_ == kNever) next_action_ps_ = arrival.arrival_ps;
+  if (next_action_ps_ == kNever) next_action_ps_ = arrival.arrival_ps + spec_.frontend_ps;
   return {};
 }
 
@@ -160,7 +160,7 @@ bool Replica::schedule(std::int64_t now) {
     shape.decode_kv[0] = decodes_.context_sum();
     for (std::size_t i = 0; i < cost_.windows().size(); ++i) shape.decode_kv[i + 1] = decodes_.window_sum(i);
     shape.lengths = decodes_.lengths();
-    shape.offset = -decodes_.clock();
+    shape.offset = decodes_.clock();
   }
   // A request whose chunk completes its prompt joins the decodes of the next step, so the set stays as priced.
   const bool partial_preempted = continue_partial(budget);

@@ -47,6 +47,7 @@ struct ReplicaSpec {
   std::int64_t host_base_ps = 0;         // per step, before its launch
   std::int64_t host_per_sequence_ps = 0;
   std::int64_t prefill_step_floor_ps = 0;  // eager launch of a step with prefill
+  std::int64_t frontend_ps = 0;            // a request reaches the engine this long after its arrival
   std::int64_t cold_start_ps = 0;          // added to the first step
   bool leap = true;  // play runs of equal decode steps in one go; the result is the same (tested)
 };
@@ -67,7 +68,7 @@ class Replica {
 
   // Plays every action before `until_ps`.
   void advance(std::int64_t until_ps);
-  // Hands over a request; call advance(arrival) first. Arrivals must not go back in time. A request that can
+  // Hands over a request; call advance(arrival + frontend) first. Arrivals must not go back in time. A request that can
   // never fit is counted and the reason returned; otherwise the result is empty.
   std::string arrive(const Arrival& arrival);
   // Plays to the end; every request has then left.

@@ -79,7 +79,7 @@ void MemoryConfig::describe(Fields& f) {
   f.choice("allocator", allocator, {"paged", "contiguous-max", "contiguous-pow2", "contiguous-oracle", "vmm"},
            {.doc = "how KV memory is given out"});
   f.check(allocator == "paged", "allocator", fmt::format("'{}' is not built yet, expected paged", allocator));
-  f.field("block_tokens", block_tokens, {.doc = "tokens of one KV block", .unit = "tokens", .min = 1, .max = 4096});
+  f.field("block_tokens", block_tokens, {.doc = "tokens of one KV block; null: the profile's", .unit = "tokens", .min = 1, .max = 4096});
   f.field("gpu_memory_utilization", gpu_memory_utilization,
           {.doc = "share of the GPU's memory the engine may use", .min = 0.01, .max = 1});
   f.field("kv_blocks", kv_blocks,

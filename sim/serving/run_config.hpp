@@ -27,7 +27,7 @@ struct EngineConfig {
 
 struct MemoryConfig {
   std::string allocator = "paged";
-  std::int64_t block_tokens = 16;
+  std::optional<std::int64_t> block_tokens;
   double gpu_memory_utilization = 0.9;
   std::optional<std::int64_t> kv_blocks;
   std::string kv_dtype = "auto";

@@ -5,13 +5,11 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "kernels/cost/rescale.hpp"
 #include "models/base/text.hpp"
 #include "sim/serving/prompt_blocks.hpp"
 #include "sim/serving/profile_operators.hpp"
 #include "sim/serving/replica.hpp"
 #include "sim/serving/roofline_operators.hpp"
-#include "sim/serving/table_operators.hpp"
 #include "traces/open.hpp"
 
 namespace tessera {
@@ -25,7 +23,7 @@ StepLimits limits_of(const RunConfig& config) {
   StepLimits limits;
   limits.max_num_seqs = config.engine.max_num_seqs.value_or(profile.default_max_num_seqs);
   limits.max_batched_tokens = config.engine.max_num_batched_tokens.value_or(profile.default_max_num_batched_tokens);
-  limits.block_tokens = config.memory.block_tokens;
+  limits.block_tokens = config.memory.block_tokens.value_or(profile.block_tokens);
   if (limits.max_batched_tokens < limits.max_num_seqs)
     throw InputError(fmt::format("engine.max_num_batched_tokens: {} is below max_num_seqs {}, expected at least that, so "
                                  "that every decode fits a step",
@@ -54,15 +52,10 @@ ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std:
   spec.host_base_ps = microseconds(profile.host_base_us + profile.host_per_tp_us * static_cast<double>(config.parallel.tp)).count();
   spec.host_per_sequence_ps = microseconds(profile.host_per_sequence_us).count();
   spec.prefill_step_floor_ps = microseconds(profile.eager_prefill_floor_ms * 1e3).count();
+  spec.frontend_ps = microseconds(profile.frontend_ttft_ms * 1e3).count();
   spec.cold_start_ps = microseconds(profile.cold_start_ms * 1e3).count();
   set_rules(spec, config);
   return spec;
-}
-
-Gpu with_own_behaviour(Gpu gpu) {
-  if (gpu.kernels->card != gpu.name && !gpu.kernels->card.empty())
-    gpu.kernels.value = rescaled(*gpu.kernels, load_gpu(gpu.kernels->card), gpu);
-  return gpu;
 }
 
 void warn_of_limits(const RunConfig& config, const RankModel& rank, std::vector<std::string>& warnings) {
@@ -89,10 +82,9 @@ std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankMode
     operators = profile_operators(read_layer_profile(config.cost.tables), rank, engine);
     if (rank.parallel.tp > 1) warnings.push_back("a layer profile has no collectives: all-reduce time is left out");
   } else {
-    const Gpu gpu = with_own_behaviour(*config.gpu);
+    Gpu gpu = *config.gpu;
+    carry_over_kernels(gpu);
     operators = roofline_operators(gpu, rank, engine, limits.block_tokens);
-    if (config.cost.source == "table")
-      operators = table_operators(std::move(operators), config.cost.tables, gpu, rank, engine, limits.block_tokens);
   }
   return std::make_unique<StepPricer>(std::move(operators));
 }
@@ -109,6 +101,7 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   // Memory: given or derived.
   result.weight_bytes = rank.weight_bytes() + rank.buffer_bytes();
   result.bytes_per_token = rank.kv.bytes_per_token();
+  result.block_tokens = limits.block_tokens;
   const bool null_block = config.engine.profile->memory.null_block;
   const std::int64_t state = rank.kv.state_bytes() * limits.max_num_seqs;  // recurrent state is set aside for every seat
   if (config.memory.kv_blocks) {
@@ -162,7 +155,7 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     }
     // Each engine lives on its own clock; requests are dealt in turn.
     Replica& replica = *replicas[row % replicas.size()];
-    replica.advance(request.arrival_ps);
+    replica.advance(request.arrival_ps + spec.frontend_ps);
     Arrival arrival;
     arrival.row = row;
     arrival.arrival_ps = request.arrival_ps;

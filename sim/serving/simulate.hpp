@@ -19,6 +19,7 @@ struct RunResult {
   CapacityBreakdown capacity;   // of one rank
   bool capacity_derived = true;  // false: memory.kv_blocks was given
   std::int64_t kv_blocks = 0;    // a null block included, as the engine reports it
+  std::int64_t block_tokens = 0;
   std::int64_t bytes_per_token = 0;  // KV of one rank
   std::int64_t weight_bytes = 0;     // of one rank, buffers included
   TraceInfo trace;

@@ -19,7 +19,7 @@ struct StepShape {
   // Sum over decodes of the context each attends to, the new token included: full attention in [0], then
   // sum of min(context, W) for every window W the cost source declared.
   std::array<std::int64_t, 1 + kMaxWindows> decode_kv{};
-  // Context lengths minus `offset`, longest first, all decodes.
+  // Context lengths, longest first, all decodes: entry + `offset`, the new token included.
   std::span<const std::int32_t> lengths;
   std::int64_t offset = 0;
   std::span<const PrefillChunk> chunks;

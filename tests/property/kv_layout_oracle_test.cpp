@@ -14,7 +14,9 @@
 namespace tessera {
 namespace {
 
-std::int64_t pick(std::int64_t low, std::int64_t high) { return *rc::gen::inRange<std::int64_t>(low, high + 1); }
+std::int64_t pick(std::int64_t low, std::int64_t high) {
+  return *rc::gen::inRange<std::int64_t>(low, high + 1);
+}
 
 // Up to three kinds in a random pattern; heads are powers of two so that tp always divides.
 Model random_model() {
@@ -53,15 +55,18 @@ Model random_model() {
 
 bool retains(const Layer& layer, std::int64_t position, std::int64_t context) {
   if (layer.retention == Retention::full) return true;
-  if (layer.retention == Retention::window) return position < layer.sinks || position >= context - layer.window;
+  if (layer.retention == Retention::window)
+    return position < layer.sinks || position >= context - layer.window;
   return position / layer.window == (context - 1) / layer.window;  // the same chunk as the newest token
 }
 
 std::int64_t oracle_entry(const Layer& layer, std::int64_t tp) {
-  std::set<std::int64_t> heads_of_rank;  // query heads 0 .. 16/tp - 1 live on rank 0; which kv heads do they use?
+  std::set<std::int64_t>
+      heads_of_rank;  // query heads 0 .. 16/tp - 1 live on rank 0; which kv heads do they use?
   for (std::int64_t q = 0; q < 16 / tp; ++q) heads_of_rank.insert(q * layer.kv_heads / 16);
   std::int64_t bytes = 0;
-  for ([[maybe_unused]] const std::int64_t head : heads_of_rank) bytes += 2 * layer.head_dim + 2 * layer.v_head_dim;
+  for ([[maybe_unused]] const std::int64_t head : heads_of_rank)
+    bytes += 2 * layer.head_dim + 2 * layer.v_head_dim;
   return bytes;
 }
 

@@ -53,6 +53,7 @@ invoke() {
   "$@" >"$scratch/out" 2>"$scratch/err" || status=$?
   out=$(<"$scratch/out") err=$(<"$scratch/err")
 }
+built() { [[ $err == *'built in'* ]]; }
 expect_success() { [[ $status == 0 ]] || fail "exit status $status, stderr:" "$err"; }
 
 # Puts commands that must not be called first on PATH; `forbidden_calls` lists the calls made.

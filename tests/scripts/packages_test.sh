@@ -56,6 +56,13 @@ test_root_gets_what_is_missing_and_the_program_runs() {
 apt-get ${line#*noninteractive apt-get }" "$(calls)"
 }
 
+test_installing_leaves_standard_input_to_the_program() {
+  bare_machine 0
+  sed -i '2i cat >/dev/null' "$bin/apt-get"  # package scripts may read what they are given
+  invoke a/tessera cat <<<'a trace'
+  expect_equal $'one\ncat\na trace' "$out"
+}
+
 test_running_needs_no_test_packages() {
   bare_machine 1000
   sed -i 's|gtest/gtest.h|no/such/header.h|' a/cmake/ready/packages.sh

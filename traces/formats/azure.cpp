@@ -9,7 +9,8 @@ namespace {
 
 class AzureRows final : public RowReader {
  public:
-  explicit AzureRows(const Source& source) : csv_(source, {"TIMESTAMP", "ContextTokens", "GeneratedTokens"}) {}
+  explicit AzureRows(const Source& source)
+      : csv_(source, {"TIMESTAMP", "ContextTokens", "GeneratedTokens"}) {}
   bool next(Request& request) override {
     if (!csv_.next()) return false;
     request = {};

@@ -43,7 +43,8 @@ class BailianRows final : public RowReader {
   std::uint32_t chat_number(const JsonRequest& row, std::string_view key) const {
     const auto number = parse_integer(row.text(key), kNoSession - 1);
     if (number.problem != nullptr)
-      throw row.error(key, describe(row.text(key), number.problem) + ", expected a chat number below 4294967295");
+      throw row.error(key,
+                      describe(row.text(key), number.problem) + ", expected a chat number below 4294967295");
     return static_cast<std::uint32_t>(number.value);
   }
   std::uint32_t session_of(const JsonRequest& row) {
@@ -59,9 +60,11 @@ class BailianRows final : public RowReader {
   std::uint32_t class_of(std::string_view type) {
     for (std::size_t i = 0; i < types_.size(); ++i)
       if (types_[i] == type) return static_cast<std::uint32_t>(i);
-    if (types_.size() == 64) throw InputError(at(), "type: more than 64 request types, expected a handful such as text or search");
+    if (types_.size() == 64)
+      throw InputError(at(), "type: more than 64 request types, expected a handful such as text or search");
     types_.emplace_back(type);
-    facts_.notes.push_back("prompt class " + std::to_string(types_.size() - 1) + " is type '" + types_.back() + "'");
+    facts_.notes.push_back("prompt class " + std::to_string(types_.size() - 1) + " is type '" +
+                           types_.back() + "'");
     return static_cast<std::uint32_t>(types_.size() - 1);
   }
 

@@ -8,7 +8,8 @@ namespace {
 
 class BurstGptRows final : public RowReader {
  public:
-  explicit BurstGptRows(const Source& source) : csv_(source, {"Timestamp", "Request tokens", "Response tokens"}) {}
+  explicit BurstGptRows(const Source& source)
+      : csv_(source, {"Timestamp", "Request tokens", "Response tokens"}) {}
   bool next(Request& request) override {
     while (csv_.next()) {
       request = {};

@@ -31,8 +31,11 @@ constexpr double kMaxCv = 1'000;
 class Client {
  public:
   Client(std::uint32_t number, std::vector<Window> windows, double window_s, std::uint64_t seed)
-      : number_(number), windows_(std::move(windows)), window_s_(window_s),
-        rng_(random_stream(seed, Stream::clients, number)), now_s_(windows_.front().start_s) {}
+      : number_(number),
+        windows_(std::move(windows)),
+        window_s_(window_s),
+        rng_(random_stream(seed, Stream::clients, number)),
+        now_s_(windows_.front().start_s) {}
 
   // Moves to the next arrival; false when the last window is over.
   bool advance() {
@@ -65,16 +68,20 @@ class Client {
 class ServeGenRows final : public RowReader {
  public:
   ServeGenRows(const Source& source, const ReadOptions& options)
-      : at_{source.name, 0, 0}, lengths_(*options.lengths), length_rng_(random_stream(options.seed, Stream::lengths)) {
+      : at_{source.name, 0, 0},
+        lengths_(*options.lengths),
+        length_rng_(random_stream(options.seed, Stream::lengths)) {
     std::map<std::uint32_t, std::vector<Window>> table;
     const double window_s = read(source, table);
-    for (auto& [number, windows] : table) clients_.emplace_back(number, std::move(windows), window_s, options.seed);
+    for (auto& [number, windows] : table)
+      clients_.emplace_back(number, std::move(windows), window_s, options.seed);
     for (std::size_t i = 0; i < clients_.size(); ++i)
       if (clients_[i].advance()) queue_.emplace(clients_[i].now_s(), i);
     facts_.has_sessions = true;
-    facts_.notes.push_back("requests drawn (seed " + std::to_string(options.seed) + ") from the rates of " +
-                           std::to_string(clients_.size()) + " clients in windows of " + shortest(window_s) +
-                           " s: Gamma inter-arrival times with each window's CV; lengths as given, not measured");
+    facts_.notes.push_back(
+        "requests drawn (seed " + std::to_string(options.seed) + ") from the rates of " +
+        std::to_string(clients_.size()) + " clients in windows of " + shortest(window_s) +
+        " s: Gamma inter-arrival times with each window's CV; lengths as given, not measured");
   }
 
   bool next(Request& request) override {
@@ -83,7 +90,8 @@ class ServeGenRows final : public RowReader {
     queue_.pop();
     request = {};
     const auto whole = static_cast<std::int64_t>(now_s);
-    const auto ps = static_cast<std::int64_t>((now_s - static_cast<double>(whole)) * static_cast<double>(kPsPerSecond));
+    const auto ps =
+        static_cast<std::int64_t>((now_s - static_cast<double>(whole)) * static_cast<double>(kPsPerSecond));
     request.arrival_ps = since_first({whole, ps});
     const double u = uniform_open(length_rng_);
     std::tie(request.input_tokens, request.output_tokens) = lengths_.at(u, uniform_open(length_rng_));
@@ -104,14 +112,21 @@ class ServeGenRows final : public RowReader {
     while (csv.next()) {
       const auto client = static_cast<std::uint32_t>(csv.integer(0, 1'000'000));
       const Instant start = csv.duration(1);
-      const Window window{static_cast<double>(start.s) + static_cast<double>(start.ps) * 1e-12, csv.decimal(2), csv.decimal(3)};
-      if (start.s > kMaxSpanPs / kPsPerSecond) throw csv.error(1, "beyond 100 days, expected a shorter trace");
-      if (window.rate > kMaxRate) throw csv.error(2, describe(csv.field(2), "requests/s is too large") + ", expected at most 1,000,000");
-      if (window.cv > kMaxCv) throw csv.error(3, describe(csv.field(3), "is too large") + ", expected a CV of at most 1,000");
+      const Window window{static_cast<double>(start.s) + static_cast<double>(start.ps) * 1e-12,
+                          csv.decimal(2), csv.decimal(3)};
+      if (start.s > kMaxSpanPs / kPsPerSecond)
+        throw csv.error(1, "beyond 100 days, expected a shorter trace");
+      if (window.rate > kMaxRate)
+        throw csv.error(2,
+                        describe(csv.field(2), "requests/s is too large") + ", expected at most 1,000,000");
+      if (window.cv > kMaxCv)
+        throw csv.error(3, describe(csv.field(3), "is too large") + ", expected a CV of at most 1,000");
       auto& windows = table[client];
       if (!windows.empty()) {
         const double since = window.start_s - windows.back().start_s;
-        if (!(since > 0)) throw csv.error(1, describe(csv.field(1), "does not come after the client's window before it") + ", expected rising starts");
+        if (!(since > 0))
+          throw csv.error(1, describe(csv.field(1), "does not come after the client's window before it") +
+                                 ", expected rising starts");
         if (step == 0 || since < step) step = since;
       }
       if (window.rate == 0) continue;
@@ -134,9 +149,10 @@ class ServeGenRows final : public RowReader {
 
 RowReaderPtr open_servegen(const Source& source, const ReadOptions& options, bool /*remember_ids*/) {
   if (!options.lengths)
-    throw InputError({source.name, 1, 0},
-                     "client rates say nothing of lengths, expected them given: make a trace first with "
-                     "`trace convert RATES --input-lengths fixed:1000 --output-lengths fixed:200 --limit N OUT.csv`");
+    throw InputError(
+        {source.name, 1, 0},
+        "client rates say nothing of lengths, expected them given: make a trace first with "
+        "`trace convert RATES --input-lengths fixed:1000 --output-lengths fixed:200 --limit N OUT.csv`");
   return std::make_unique<ServeGenRows>(source, options);
 }
 

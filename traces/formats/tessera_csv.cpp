@@ -21,8 +21,11 @@ std::pair<std::string, int> find_block_column(const Source& source) {
     if (!name.starts_with("block") || !name.ends_with("_ids")) continue;
     const auto tokens = parse_integer(std::string_view(name).substr(5, name.size() - 9), kMaxTokens);
     if (tokens.problem != nullptr || tokens.value == 0)
-      throw InputError(table.at(), name + ": expected blockN_ids with N tokens per block, such as block16_ids");
-    if (found.second != 0) throw InputError(table.at(), name + ": a second column of block ids beside " + found.first + ", expected one");
+      throw InputError(table.at(),
+                       name + ": expected blockN_ids with N tokens per block, such as block16_ids");
+    if (found.second != 0)
+      throw InputError(table.at(),
+                       name + ": a second column of block ids beside " + found.first + ", expected one");
     found = {name, static_cast<int>(tokens.value)};
   }
   return found;
@@ -39,7 +42,8 @@ class TesseraRows final : public RowReader {
     facts_.has_sessions = csv_.has(kSession);
     facts_.has_classes = csv_.has(kClass);
     facts_.block_tokens = blocks.second;
-    if (!csv_.ignored_columns().empty()) facts_.notes.push_back("columns passed over: " + join(csv_.ignored_columns(), ", "));
+    if (!csv_.ignored_columns().empty())
+      facts_.notes.push_back("columns passed over: " + join(csv_.ignored_columns(), ", "));
   }
 
   bool next(Request& request) override {
@@ -53,7 +57,8 @@ class TesseraRows final : public RowReader {
     request.output_tokens = csv_.tokens(kOutput);
     if (facts_.has_sessions && !csv_.field(kSession).empty())
       request.session = static_cast<std::uint32_t>(csv_.integer(kSession, kNoSession - 1));
-    if (facts_.has_classes) request.prompt_class = static_cast<std::uint32_t>(csv_.integer(kClass, 0xffff'ffff));
+    if (facts_.has_classes)
+      request.prompt_class = static_cast<std::uint32_t>(csv_.integer(kClass, 0xffff'ffff));
     if (facts_.block_tokens > 0) {
       read_blocks();
       request.blocks = blocks_;
@@ -72,7 +77,8 @@ class TesseraRows final : public RowReader {
       const std::size_t end = std::min(text.find(' '), text.size());
       const auto id = parse_integer(text.substr(0, end), UINT64_MAX);
       if (id.problem != nullptr)
-        throw csv_.error(kBlocks, describe(text.substr(0, end), id.problem) + ", expected whole numbers separated by one space");
+        throw csv_.error(kBlocks, describe(text.substr(0, end), id.problem) +
+                                      ", expected whole numbers separated by one space");
       blocks_.push_back(id.value);
       text.remove_prefix(std::min(end + 1, text.size()));
     }

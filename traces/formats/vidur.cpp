@@ -8,7 +8,8 @@ namespace {
 
 class VidurRows final : public RowReader {
  public:
-  explicit VidurRows(const Source& source) : csv_(source, {"num_prefill_tokens", "num_decode_tokens"}, {"arrived_at"}) {
+  explicit VidurRows(const Source& source)
+      : csv_(source, {"num_prefill_tokens", "num_decode_tokens"}, {"arrived_at"}) {
     facts_.has_arrivals = csv_.has(2);
   }
   bool next(Request& request) override {

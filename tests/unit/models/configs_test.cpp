@@ -73,6 +73,7 @@ TEST_P(GpuFile, IsNamedAfterItselfAndKnowsItsKernels) {
   const Gpu gpu = load_gpu(GetParam());
   EXPECT_EQ(gpu.name, GetParam());
   EXPECT_TRUE(has(config_names("kernels"), gpu.kernels.name)) << gpu.kernels.name;
+  EXPECT_EQ(gpu.kernels->card, gpu.name) << "borrowed behaviour is carried over to the card itself";
   // Calibrated means fitted on its own tables, and nothing else does.
   EXPECT_EQ(gpu.status == "calibrated", gpu.kernels.name == gpu.name);
 }
@@ -171,6 +172,47 @@ TEST(Configs, MeasuredRatesStayBelowThePeaks) {
     EXPECT_LT(best.tflops, gpu.peak_flops(DType::bf16) * 1e-12) << best.name;
     EXPECT_LT(best.gb_s, gpu.hbm_gb_s) << best.name;
   }
+}
+
+TEST(Configs, EveryKernelFileBelongsToACalibratedCard) {
+  const std::vector<std::string> names = config_names("kernels");
+  EXPECT_GE(names.size(), 5u);
+  for (const std::string& name : names) {
+    const auto behaviour = read_config<KernelBehaviour>("kernels", name);
+    EXPECT_EQ(behaviour.name, name);
+    EXPECT_EQ(behaviour.card, name);
+    EXPECT_EQ(load_gpu(name).status, "calibrated") << name;
+  }
+}
+
+// The B200's DRAM, clock and L2 differ from the H200's: its kernels must not be the H200's unchanged, nor
+// change twice.
+TEST(Configs, BorrowedKernelsAreRescaledOnceAndOwnOnesNever) {
+  const auto raw = read_config<Gpu>("gpus", "b200-sxm");
+  EXPECT_EQ(raw.kernels->card, "h200-sxm") << "the file itself is not rescaled";
+  Gpu carried = load_gpu("b200-sxm");
+  const auto text_of = [](const Gpu& gpu) { return emit_yaml(to_yaml(*gpu.kernels)); };
+  EXPECT_NE(text_of(carried), text_of(raw));
+  const std::string once = text_of(carried);
+  carry_over_kernels(carried);
+  EXPECT_EQ(text_of(carried), once);
+  EXPECT_EQ(text_of(load_gpu("h200-sxm")), text_of(read_config<Gpu>("gpus", "h200-sxm")));
+}
+
+TEST(Configs, KernelsOfAnUnknownCardAreAnError) {
+  Gpu gpu = read_config<Gpu>("gpus", "rtx-4090");
+  gpu.kernels->card = "l40z";
+  try {
+    carry_over_kernels(gpu);
+    FAIL() << "accepted";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("rtx-4090: kernels: l40s: 'l40z' is not known"),
+              std::string::npos)
+        << error.what();
+    EXPECT_NE(std::string(error.what()).find("did you mean 'l40s'?"), std::string::npos) << error.what();
+  }
+  gpu.kernels->card = "rtx-3090";
+  EXPECT_THROW(carry_over_kernels(gpu), InputError) << "a card that borrows cannot lend";
 }
 
 TEST(Configs, EveryFabricReadsAndConnectsAllItsGpus) {

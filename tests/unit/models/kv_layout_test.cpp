@@ -18,8 +18,9 @@ Model read_model(const std::string& text) {
 }
 // Four layers of 8 query heads x 16 wide.
 Model small(const std::string& attention, const std::string& rest = "") {
-  return read_model("hidden: 128\nvocab: 1000\nlayers: 4\nmax_position: 4096\nattention: {heads: 8, head_dim: 16, " +
-                    attention + "}\nffn: {intermediate: 256}\n" + rest);
+  return read_model(
+      "hidden: 128\nvocab: 1000\nlayers: 4\nmax_position: 4096\nattention: {heads: 8, head_dim: 16, " +
+      attention + "}\nffn: {intermediate: 256}\n" + rest);
 }
 KvLayout bf16(const Model& model, std::int64_t tp = 1) { return make_kv_layout(model, DType::bf16, tp); }
 KvLayout shipped(const std::string& name) { return bf16(load_model(name)); }
@@ -67,8 +68,10 @@ TEST(KvLayout, IndexKeysAreStoredForAllTokensAndReadForAllTokens) {
 }
 
 TEST(KvLayout, AWindowHoldsSinksAndTheLastTokens) {
-  const KvGroup group = bf16(small("kv_heads: 1", "kinds: [{name: w, retention: window, window: 100, sinks: 4}]\n"
-                                                  "pattern: [w]\n")).groups[0];
+  const KvGroup group = bf16(small("kv_heads: 1",
+                                   "kinds: [{name: w, retention: window, window: 100, sinks: 4}]\n"
+                                   "pattern: [w]\n"))
+                            .groups[0];
   EXPECT_EQ(group.tokens_held(0), 0);
   EXPECT_EQ(group.tokens_held(50), 50);
   EXPECT_EQ(group.tokens_held(104), 104);
@@ -77,7 +80,9 @@ TEST(KvLayout, AWindowHoldsSinksAndTheLastTokens) {
 }
 
 TEST(KvLayout, AChunkStartsAnewAtEveryMultiple) {
-  const KvGroup group = bf16(small("kv_heads: 1", "kinds: [{name: c, retention: chunked, window: 100}]\npattern: [c]\n")).groups[0];
+  const KvGroup group =
+      bf16(small("kv_heads: 1", "kinds: [{name: c, retention: chunked, window: 100}]\npattern: [c]\n"))
+          .groups[0];
   EXPECT_EQ(group.tokens_held(0), 0);
   EXPECT_EQ(group.tokens_held(1), 1);
   EXPECT_EQ(group.tokens_held(100), 100);
@@ -86,7 +91,8 @@ TEST(KvLayout, AChunkStartsAnewAtEveryMultiple) {
 }
 
 TEST(KvLayout, PagesOfAWindowAreAlignedToTheSequence) {
-  const KvLayout layout = bf16(small("kv_heads: 1", "kinds: [{name: w, retention: window, window: 32}]\npattern: [w]\n"));
+  const KvLayout layout =
+      bf16(small("kv_heads: 1", "kinds: [{name: w, retention: window, window: 32}]\npattern: [w]\n"));
   EXPECT_EQ(layout.blocks_held(32, 16), 2);
   EXPECT_EQ(layout.blocks_held(33, 16), 3);  // tokens 1..32 touch pages 0, 1 and 2
   EXPECT_EQ(layout.blocks_held(47, 16), 3);
@@ -95,13 +101,15 @@ TEST(KvLayout, PagesOfAWindowAreAlignedToTheSequence) {
 }
 
 TEST(KvLayout, PagesOfSinksStayBesideTheWindow) {
-  const KvLayout layout = bf16(small("kv_heads: 1", "kinds: [{name: w, retention: window, window: 32, sinks: 4}]\npattern: [w]\n"));
+  const KvLayout layout = bf16(
+      small("kv_heads: 1", "kinds: [{name: w, retention: window, window: 32, sinks: 4}]\npattern: [w]\n"));
   EXPECT_EQ(layout.blocks_held(48, 16), 3);    // pages 0 (sinks), 1, 2
   EXPECT_EQ(layout.blocks_held(4800, 16), 3);  // page 0 and the last two
 }
 
 TEST(KvLayout, APageThatSpansAllLayersStaysWhileAnyLayerNeedsIt) {
-  const KvLayout mixed = bf16(small("kv_heads: 1", "kinds: [{name: w, retention: window, window: 32}, {name: g}]\npattern: [w, g]\n"));
+  const KvLayout mixed = bf16(small(
+      "kv_heads: 1", "kinds: [{name: w, retention: window, window: 32}, {name: g}]\npattern: [w, g]\n"));
   EXPECT_EQ(mixed.blocks_held(4800, 16), 300);
   EXPECT_EQ(mixed.block_bytes(16), 16 * mixed.bytes_per_token());
   // With pages per group, only the two global layers keep all 300: 2 layers x 64 B x 16 x (300 + 2).
@@ -173,7 +181,9 @@ TEST(KvLayout, OnlyFullLayersGrowOnceWindowsBind) {
   EXPECT_EQ(shipped("llama-3.1-8b").unbounded_bytes_per_token(), 131072);
 }
 
-TEST(KvLayout, Llama70BAt128KIsFortyGiB) { EXPECT_EQ(shipped("llama-3.1-70b").bytes_held(128 * 1024), 40 * kGiB); }
+TEST(KvLayout, Llama70BAt128KIsFortyGiB) {
+  EXPECT_EQ(shipped("llama-3.1-70b").bytes_held(128 * 1024), 40 * kGiB);
+}
 
 // Mamba-1, bf16: 8192 channels x 16 states + 3 x 8192 convolution inputs, in 28 of 32 layers.
 TEST(KvLayout, StateIsConstantInTheContext) {
@@ -185,7 +195,8 @@ TEST(KvLayout, StateIsConstantInTheContext) {
 
 // Mamba-2 with an fp32 state: 64 heads x 64 x 128 x 4 B + 3 x (64 x 64 + 2 x 8 x 128) x 2 B in 23 layers.
 TEST(KvLayout, StateMayBeKeptAtHigherPrecision) {
-  EXPECT_EQ(shipped("nemotron-3-nano-30b-a3b").state_bytes(), 23 * (64 * 64 * 128 * 4 + 3 * (4096 + 2048) * 2));
+  EXPECT_EQ(shipped("nemotron-3-nano-30b-a3b").state_bytes(),
+            23 * (64 * 64 * 128 * 4 + 3 * (4096 + 2048) * 2));
 }
 
 TEST(KvLayout, StateHeadsAreSplitOverRanks) {

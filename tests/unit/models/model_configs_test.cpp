@@ -5,7 +5,6 @@
 
 #include "models/transformer/kv_layout.hpp"
 #include "models/transformer/model.hpp"
-#include "models/transformer/weights.hpp"
 
 namespace tessera {
 namespace {
@@ -76,13 +75,6 @@ TEST(ModelConfigs, EveryShippedModelSaysItsNameAndSource) {
     EXPECT_EQ(model.name, name);
     EXPECT_FALSE(model.title.empty()) << name;
     EXPECT_FALSE(model.source.empty()) << name;
-  }
-}
-
-TEST(ModelConfigs, PrintParameters) {
-  for (const std::string& name : config_names("models")) {
-    const Model m = load_model(name);
-    printf("%-26s %18ld active %18ld  GB %.2f\n", name.c_str(), parameter_count(weight_tensors(m)), active_parameters(m), weight_bytes(weight_tensors(m))/1e9);
   }
 }
 

@@ -28,7 +28,8 @@ TEST(ParseDuration, ReadsExponentsAndMilliseconds) {
 }
 
 TEST(ParseDuration, RefusesWhatIsNoTime) {
-  for (const char* text : {"", "nan", "NaN", "inf", "abc", ".", "-", "1e", "1e+", "1.2.3", "0x10", "1 2", "1,5"})
+  for (const char* text :
+       {"", "nan", "NaN", "inf", "abc", ".", "-", "1e", "1e+", "1.2.3", "0x10", "1 2", "1,5"})
     EXPECT_NE(parse_duration(text, 0).problem, nullptr) << text;
   EXPECT_STREQ(parse_duration("-0.5", 0).problem, "is negative");
   EXPECT_STREQ(parse_duration("1e30", 0).problem, "is too large");
@@ -53,12 +54,14 @@ TEST(ParseTimestamp, CountsSecondsFrom1970) {
   EXPECT_EQ(azure.value.s, 1'700'158'546);
   EXPECT_EQ(azure.value.ps, 680'590'000'000);
   EXPECT_EQ(parse_timestamp("2024-02-29T00:00:00Z").value.s, 1'709'164'800);
-  EXPECT_EQ(parse_timestamp("2024-05-10 02:00:00.5+02:00").value.s, parse_timestamp("2024-05-10 00:00:00.5").value.s);
+  EXPECT_EQ(parse_timestamp("2024-05-10 02:00:00.5+02:00").value.s,
+            parse_timestamp("2024-05-10 00:00:00.5").value.s);
 }
 
 TEST(ParseTimestamp, RefusesWhatIsNone) {
-  for (const char* text : {"", "2023-11-16", "2023-13-16 18:15:46", "2023-11-16 24:15:46", "2023-11-16 18:15:46.",
-                           "2023-11-16 18:15:46 UTC", "2023-11-16 18:15:46+2:00", "16.11.2023 18:15:46", "20a3-11-16 18:15:46"})
+  for (const char* text :
+       {"", "2023-11-16", "2023-13-16 18:15:46", "2023-11-16 24:15:46", "2023-11-16 18:15:46.",
+        "2023-11-16 18:15:46 UTC", "2023-11-16 18:15:46+2:00", "16.11.2023 18:15:46", "20a3-11-16 18:15:46"})
     EXPECT_NE(parse_timestamp(text).problem, nullptr) << text;
 }
 

@@ -1,0 +1,342 @@
+// Measured kernel times, interpolated. With a reference time r(shape) from the closed forms of this room,
+//   utilisation u = r(shape as measured) / measured time,       time = r(shape asked for) / u(nearest rows).
+// Latency itself spans six decades and bends at every tile; u stays near 1 and is nearly flat, so it is
+// what is interpolated: ln u by a plane fitted to the 16 nearest rows in log2 of every axis, weighted by
+// the inverse squared distance (GEMM: m, n, k; attention: query heads, KV heads, sequences, tokens). A row
+// that was measured is returned as measured. Because r knows what the measurement did and serving does not
+// (six weight copies in L2, replayed KV, 64-token pages, an idle card's clock), so does the answer.
+// Source of the method: AIConfigurator interpolates utilisation too, of the bare roofline.
+// Leaves out: what varies inside a batch (r has it), steps with prefill and decodes in one kernel.
+#include "kernels/cost/kernel_table.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "models/base/check.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::size_t kNeighbours = 16;
+constexpr double kRidge = 0.02;      // keeps slopes finite along axes on which no neighbour differs
+constexpr double kSoftening = 1e-3;  // of distances, in octaves
+
+double log2_of(std::int64_t x) { return std::log2(static_cast<double>(x)); }
+
+// fp16 runs the bf16 kernels.
+DType measured_as(DType type) { return type == DType::fp16 ? DType::bf16 : type; }
+
+Gpu idle(Gpu gpu) {
+  gpu.kernels->sustained_clock_fraction = 1;
+  return gpu;
+}
+
+MeasuredRows::Point point(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return {log2_of(m), log2_of(n), log2_of(k), 0};
+}
+MeasuredRows::Point point(const AttentionShape& s, std::int64_t sequences, double tokens) {
+  return {log2_of(s.q_heads), log2_of(s.kv_heads), log2_of(sequences), std::log2(tokens)};
+}
+
+AttentionShape as_measured(AttentionShape shape) {
+  shape.block_tokens = KernelTable::kBlockTokens;
+  shape.replayed = true;
+  return shape;
+}
+
+DecodeBatch equal_contexts(std::int64_t sequences, std::int64_t kv_tokens) {
+  DecodeBatch batch;
+  batch.sequences = sequences;
+  batch.kv_tokens = sequences * kv_tokens;
+  return batch;
+}
+
+double kv_bytes(const AttentionShape& s, double sequences, double tokens) {
+  const double seen = s.window > 0 ? std::min(tokens, static_cast<double>(s.window)) : tokens;
+  return sequences * seen * s.kv_heads * (s.head_dim + s.v_head_dim) * bytes_of(s.kv_dtype);
+}
+
+// The reference's terms, at the measured utilisation, never faster than physics.
+OpTime at_utilisation(OpTime time, double log_utilisation, double floor_us, bool in_range) {
+  time.total = std::max(time.total / std::exp(log_utilisation), floor_us);
+  time.in_range = in_range;
+  return time;
+}
+
+}  // namespace
+
+struct MeasuredRows::Nearest {
+  struct Found {
+    double distance2;
+    const Row* row;
+    // Equal distances are common on a grid; the point decides, whatever order the rows came in.
+    bool operator<(const Found& o) const {
+      return distance2 != o.distance2 ? distance2 < o.distance2 : row->at < o.row->at;
+    }
+  };
+  std::array<Found, kNeighbours> found;  // ascending
+  std::size_t size = 0;
+
+  void offer(const Found& candidate) {
+    if (size == kNeighbours && !(candidate < found[size - 1])) return;
+    std::size_t at = size < kNeighbours ? size++ : size - 1;
+    for (; at > 0 && candidate < found[at - 1]; --at) found[at] = found[at - 1];
+    found[at] = candidate;
+  }
+  [[nodiscard]] bool may_improve(double distance2) const {
+    return size < kNeighbours || distance2 <= found[size - 1].distance2;
+  }
+
+  [[nodiscard]] double weight(std::size_t i) const {
+    const double d = std::sqrt(found[i].distance2) + kSoftening;
+    return 1 / (d * d);
+  }
+  [[nodiscard]] double mean() const {
+    double sum = 0, weights = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+      sum += weight(i) * found[i].row->log_utilisation;
+      weights += weight(i);
+    }
+    return sum / weights;
+  }
+  // The height at `at` of the plane of least weighted squares, kept within the heights of its rows.
+  [[nodiscard]] double plane(const Point& at) const;
+};
+
+double MeasuredRows::Nearest::plane(const Point& at) const {
+  constexpr std::size_t kUnknowns = kAxes + 1;
+  std::array<std::array<double, kUnknowns + 1>, kUnknowns> a{};  // normal equations and right side
+  double weights = 0, low = found[0].row->log_utilisation, high = low;
+  for (std::size_t i = 0; i < size; ++i) weights += weight(i);
+  for (std::size_t i = 0; i < size; ++i) {
+    const Row& row = *found[i].row;
+    std::array<double, kUnknowns + 1> terms;
+    terms[0] = 1;
+    for (std::size_t d = 0; d < kAxes; ++d) terms[d + 1] = row.at[d] - at[d];
+    terms[kUnknowns] = row.log_utilisation;
+    const double w = weight(i) / weights;
+    for (std::size_t r = 0; r < kUnknowns; ++r)
+      for (std::size_t c = 0; c <= kUnknowns; ++c) a[r][c] += w * terms[r] * terms[c];
+    low = std::min(low, row.log_utilisation);
+    high = std::max(high, row.log_utilisation);
+  }
+  for (std::size_t d = 1; d < kUnknowns; ++d) a[d][d] += kRidge;
+  // Positive definite, so elimination needs no pivoting; backwards, because only unknown 0 is wanted.
+  for (std::size_t p = kUnknowns; p-- > 1;)
+    for (std::size_t r = 0; r < p; ++r) {
+      const double factor = a[r][p] / a[p][p];
+      for (std::size_t c = 0; c <= kUnknowns; ++c) a[r][c] -= factor * a[p][c];
+    }
+  return std::clamp(a[0][kUnknowns] / a[0][0], low, high);
+}
+
+void MeasuredRows::finish() {
+  std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) {
+    return a.at != b.at ? a.at < b.at : a.log_utilisation < b.log_utilisation;
+  });
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < rows_.size();) {
+    std::size_t end = i;
+    double sum = 0;
+    for (; end < rows_.size() && rows_[end].at == rows_[i].at; ++end) sum += rows_[end].log_utilisation;
+    rows_[kept++] = {rows_[i].at, end - i == 1 ? sum : sum / static_cast<double>(end - i)};
+    i = end;
+  }
+  rows_.resize(kept);
+  axis_.assign(kept, 0);
+  build(0, kept);
+}
+
+void MeasuredRows::build(std::size_t begin, std::size_t end) {
+  if (end - begin < 2) return;
+  std::size_t widest = 0;
+  double width = -1;
+  for (std::size_t d = 0; d < kAxes; ++d) {
+    double low = rows_[begin].at[d], high = low;
+    for (std::size_t i = begin; i < end; ++i) {
+      low = std::min(low, rows_[i].at[d]);
+      high = std::max(high, rows_[i].at[d]);
+    }
+    if (high - low > width) width = high - low, widest = d;
+  }
+  const std::size_t middle = begin + (end - begin) / 2;
+  const auto first = rows_.begin();
+  std::nth_element(first + static_cast<std::ptrdiff_t>(begin), first + static_cast<std::ptrdiff_t>(middle),
+                   first + static_cast<std::ptrdiff_t>(end),
+                   [widest](const Row& a, const Row& b) { return a.at[widest] < b.at[widest]; });
+  axis_[middle] = static_cast<std::uint8_t>(widest);
+  build(begin, middle);
+  build(middle + 1, end);
+}
+
+void MeasuredRows::search(std::size_t begin, std::size_t end, const Point& at, Nearest& nearest) const {
+  if (begin == end) return;
+  const std::size_t middle = begin + (end - begin) / 2;
+  const Row& row = rows_[middle];
+  double distance2 = 0;
+  for (std::size_t d = 0; d < kAxes; ++d) distance2 += (row.at[d] - at[d]) * (row.at[d] - at[d]);
+  nearest.offer({distance2, &row});
+  const double beyond = at[axis_[middle]] - row.at[axis_[middle]];
+  const bool left = beyond < 0;
+  if (left)
+    search(begin, middle, at, nearest);
+  else
+    search(middle + 1, end, at, nearest);
+  if (!nearest.may_improve(beyond * beyond)) return;
+  if (left)
+    search(middle + 1, end, at, nearest);
+  else
+    search(begin, middle, at, nearest);
+}
+
+double MeasuredRows::log_utilisation(const Point& at, bool inside) const {
+  TESSERA_CHECK(!rows_.empty(), "utilisation is asked of measured rows");
+  Nearest nearest;
+  search(0, rows_.size(), at, nearest);
+  if (nearest.found[0].distance2 == 0) return nearest.found[0].row->log_utilisation;
+  return inside ? nearest.plane(at) : nearest.mean();
+}
+
+namespace {
+
+bool covers(const MeasuredRange::Corner& large, const MeasuredRange::Corner& small) {
+  for (std::size_t d = 0; d < large.size(); ++d)
+    if (large[d] < small[d]) return false;
+  return true;
+}
+
+}  // namespace
+
+void MeasuredRange::add(const Corner& corner) {
+  const auto above = [&](const Corner& other) { return covers(other, corner); };
+  const auto below = [&](const Corner& other) { return covers(corner, other); };
+  if (std::none_of(largest_.begin(), largest_.end(), above)) {
+    std::erase_if(largest_, below);
+    largest_.push_back(corner);
+  }
+  if (std::none_of(smallest_.begin(), smallest_.end(), below)) {
+    std::erase_if(smallest_, above);
+    smallest_.push_back(corner);
+  }
+}
+
+bool MeasuredRange::contains(const Corner& corner) const {
+  return std::any_of(largest_.begin(), largest_.end(), [&](const Corner& c) { return covers(c, corner); }) &&
+         std::any_of(smallest_.begin(), smallest_.end(), [&](const Corner& c) { return covers(corner, c); });
+}
+
+KernelTable::AttentionKey KernelTable::key_of(const AttentionShape& shape) {
+  return {shape.head_dim, shape.window, measured_as(shape.kv_dtype)};
+}
+
+void KernelTable::add_gemm(DType dtype, std::int64_t m, std::int64_t n, std::int64_t k, double us) {
+  TESSERA_CHECK(!finished_ && m > 0 && n > 0 && k > 0 && us > 0, "a measured GEMM has a shape and a time");
+  gemms_.push_back({measured_as(dtype), m, n, k, us});
+}
+
+void KernelTable::add_decode(const AttentionShape& shape, std::int64_t sequences, std::int64_t kv_tokens,
+                             double us) {
+  TESSERA_CHECK(!finished_ && sequences > 0 && kv_tokens > 0 && us > 0,
+                "a measured decode has a batch and a time");
+  decodes_.push_back({as_measured(shape), sequences, kv_tokens, us});
+}
+
+void KernelTable::add_prefill(const AttentionShape& shape, std::int64_t sequences, std::int64_t tokens,
+                              double us) {
+  TESSERA_CHECK(!finished_ && sequences > 0 && tokens > 0 && us > 0,
+                "a measured prefill has a batch and a time");
+  prefills_.push_back({as_measured(shape), sequences, tokens, us});
+}
+
+void KernelTable::finish(const Gpu& measured_on) {
+  TESSERA_CHECK(!finished_, "a table is finished once");
+  finished_ = true;
+  attention_kernel_ = measured_on.kernels->attention.kernel;
+  const Gpu gpu = idle(measured_on);
+  for (const GemmRow& row : gemms_) {
+    GemmRows& of = gemm_[row.dtype];
+    const GemmShape shape{row.m, row.n, row.k, row.dtype, kWeightCopies};
+    of.rows.add(point(row.m, row.n, row.k), std::log(gemm_time(gpu, shape).total / row.us));
+    of.range.add({row.m, row.n, row.k});
+  }
+  const double cold_bytes = kColdFactor * static_cast<double>(gpu.l2_bytes.value);
+  for (const AttentionRow& row : decodes_) {
+    AttentionRows& of = decode_[key_of(row.shape)];
+    const HeadShape heads{row.shape.q_heads, row.shape.kv_heads};
+    const OpTime reference = decode_attention_time(gpu, row.shape, equal_contexts(row.sequences, row.tokens));
+    const auto tokens = static_cast<double>(row.tokens);
+    const MeasuredRows::Point at = point(row.shape, row.sequences, tokens);
+    const double log_utilisation = std::log(reference.total / row.us);
+    of.rows.add(at, log_utilisation);
+    of.range[heads].add({row.sequences, row.tokens, 0});
+    if (kv_bytes(row.shape, static_cast<double>(row.sequences), tokens) < cold_bytes) continue;
+    of.cold.add(at, log_utilisation);
+    of.cold_range[heads].add({row.sequences, row.tokens, 0});
+  }
+  std::vector<PrefillChunk> chunks;
+  for (const AttentionRow& row : prefills_) {
+    AttentionRows& of = prefill_[key_of(row.shape)];
+    chunks.assign(static_cast<std::size_t>(row.sequences), {row.tokens, 0});
+    const OpTime reference = prefill_attention_time(gpu, row.shape, chunks);
+    of.rows.add(point(row.shape, row.sequences, static_cast<double>(row.tokens)),
+                std::log(reference.total / row.us));
+    of.range[{row.shape.q_heads, row.shape.kv_heads}].add({row.sequences, row.tokens, 0});
+  }
+  for (auto& [dtype, of] : gemm_) of.rows.finish();
+  for (auto* kind : {&decode_, &prefill_})
+    for (auto& [key, of] : *kind) of.rows.finish(), of.cold.finish();
+}
+
+std::optional<OpTime> KernelTable::gemm(const Gpu& gpu, const GemmShape& shape) const {
+  TESSERA_CHECK(finished_, "a table is finished before it is asked");
+  const auto of = gemm_.find(measured_as(shape.dtype));
+  if (of == gemm_.end()) return std::nullopt;
+  const bool inside = of->second.range.contains({shape.m, shape.n, shape.k});
+  const double u = of->second.rows.log_utilisation(point(shape.m, shape.n, shape.k), inside);
+  return at_utilisation(gemm_time(gpu, shape), u, gemm_floor_us(gpu, shape), inside);
+}
+
+std::optional<OpTime> KernelTable::decode(const Gpu& gpu, const AttentionShape& shape,
+                                          const DecodeBatch& decodes) const {
+  TESSERA_CHECK(finished_, "a table is finished before it is asked");
+  const auto of = decode_.find(key_of(shape));
+  if (decodes.sequences == 0 || of == decode_.end() || shape.head_dim != shape.v_head_dim ||
+      gpu.kernels->attention.kernel != attention_kernel_)
+    return std::nullopt;
+  const auto sequences = static_cast<double>(decodes.sequences);
+  const double mean = static_cast<double>(decodes.kv_tokens) / sequences;
+  if (!shape.replayed &&
+      kv_bytes(shape, sequences, mean) < kColdFactor * static_cast<double>(gpu.l2_bytes.value))
+    return std::nullopt;
+  const MeasuredRows& rows = shape.replayed ? of->second.rows : of->second.cold;
+  const auto& ranges = shape.replayed ? of->second.range : of->second.cold_range;
+  const auto range = ranges.find({shape.q_heads, shape.kv_heads});
+  if (range == ranges.end()) return std::nullopt;
+  const bool inside = range->second.contains({decodes.sequences, std::llround(mean), 0});
+  const double u = rows.log_utilisation(point(shape, decodes.sequences, mean), inside);
+  return at_utilisation(decode_attention_time(gpu, shape, decodes), u,
+                        decode_attention_floor_us(gpu, shape, decodes), inside);
+}
+
+std::optional<OpTime> KernelTable::prefill(const Gpu& gpu, const AttentionShape& shape,
+                                           std::span<const PrefillChunk> chunks) const {
+  TESSERA_CHECK(finished_, "a table is finished before it is asked");
+  const auto of = prefill_.find(key_of(shape));
+  if (chunks.empty() || of == prefill_.end() || shape.head_dim != shape.v_head_dim ||
+      gpu.kernels->attention.kernel != attention_kernel_)
+    return std::nullopt;
+  const auto range = of->second.range.find({shape.q_heads, shape.kv_heads});
+  if (range == of->second.range.end()) return std::nullopt;
+  std::int64_t tokens = 0;
+  bool history = false;
+  for (const PrefillChunk& chunk : chunks) tokens += chunk.tokens, history = history || chunk.history > 0;
+  const auto sequences = static_cast<std::int64_t>(chunks.size());
+  const double mean = static_cast<double>(tokens) / static_cast<double>(sequences);
+  const bool inside = range->second.contains({sequences, std::llround(mean), 0});
+  const double u = of->second.rows.log_utilisation(point(shape, sequences, mean), inside);
+  return at_utilisation(prefill_attention_time(gpu, shape, chunks), u,
+                        prefill_attention_floor_us(gpu, shape, chunks), inside && !history);
+}
+
+}  // namespace tessera

@@ -1,0 +1,58 @@
+// The subcommands as plain functions of plain options. main.cpp alone knows the command-line library.
+// Each returns the exit code; bad input throws InputError (2), a failed run RunError (1).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tessera {
+
+inline constexpr int kOk = 0, kFailed = 1, kBadInput = 2, kInterrupted = 130;
+
+struct RunOptions {
+  std::string config;
+  std::string trace;
+  std::vector<std::string> overrides;
+  std::string out;
+  std::optional<std::int64_t> seed;
+  bool json = false;
+  bool quiet = false;
+};
+int run_command(const RunOptions& options);
+
+struct CacheOptions {
+  std::string trace;
+  std::string format = "auto";
+  std::vector<std::string> policies{"lru"};
+  std::vector<std::string> blocks{"unbounded"};
+  bool mrc = false;
+  bool json = false;
+};
+int cache_command(const CacheOptions& options);
+
+struct ExplainOptions {
+  std::string what;
+  std::string model;
+  std::string gpu;
+  std::string context = "4096";
+  std::string kv_dtype = "auto";
+  std::int64_t tp = 1;
+  double utilization = 0.9;
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+int explain_command(const ExplainOptions& options);
+
+int list_command(const std::string& what, bool json);
+int config_schema_command(bool json);
+int config_explain_command(const std::string& key);
+
+// Runs the program tessera-NAME that stands beside this one, the way git finds git-foo. Does not return.
+int run_sibling(const std::string& name, const std::vector<std::string>& arguments);
+
+// "128k" -> 131072, "2M" -> 2097152; throws InputError.
+std::int64_t parse_tokens(const std::string& text, const std::string& what);
+
+}  // namespace tessera

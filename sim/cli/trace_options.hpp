@@ -1,0 +1,24 @@
+// `tessera trace stats|generate|convert`: options and wiring; the work is in traces/commands.hpp.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "traces/commands.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace tessera {
+
+struct TraceOptions {
+  TraceStatsOptions stats;
+  TraceGenerateOptions generate;
+  TraceConvertOptions convert;
+  std::string arrivals = "poisson";
+};
+
+void add_trace_commands(CLI::App& app, TraceOptions& options, int& code);
+
+}  // namespace tessera

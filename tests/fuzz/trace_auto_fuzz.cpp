@@ -1,0 +1,6 @@
+// Any bytes as a trace of a format found by content: an InputError or a valid trace, nothing else.
+#include "tests/fuzz/trace_fuzz.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return tessera::fuzz_requests("auto", data, size);
+}

@@ -1,0 +1,197 @@
+#include "kernels/cost/gemm.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <cmath>
+
+#include "models/base/spec.hpp"
+#include "tests/unit/kernels/paper_gpu.hpp"
+
+namespace tessera {
+namespace {
+
+double us(const Gpu& gpu, const GemmShape& shape) { return gemm_time(gpu, shape).total; }
+
+// A card on which only the named resource costs anything.
+Gpu without_feed_and_latency() {
+  Gpu g = paper_gpu();
+  g.kernels->gemm.l2_feed_gb_s = 1e9;
+  g.kernels->gemm.serial_ns_per_k = g.kernels->gemm.gemv_serial_ns_per_k = 1e-9;
+  return g;
+}
+
+TEST(Gemm, ALargeSquareTakesItsFlopsAtTheTensorRate) {
+  // 100 x 100 tiles of 128 x 128 are exactly 100 waves: no tail. 2 x 12,800^3 FLOP / 100 TFLOP/s = 41,943.04
+  // us, and 3 x 12,800^2 x 2 B = 983.04 MB at 800 GB/s = 1,228.8 us under it.
+  const double compute = 41943.04, memory = 1228.8;
+  const double expected = 2 + std::cbrt(compute * compute * compute + memory * memory * memory);
+  EXPECT_NEAR(us(without_feed_and_latency(), {12800, 12800, 12800}), expected, 0.02);
+}
+
+TEST(Gemm, OneRowStreamsItsWeights) {
+  // 16,384^2 x 2 B = 536.87 MB at 800 GB/s.
+  EXPECT_NEAR(us(without_feed_and_latency(), {1, 16384, 16384}), 2 + 671.0886, 0.05);
+}
+
+TEST(Gemm, OneTileColumnIsASerialLoopOverK) {
+  // 2 ns per element of k; 64 kB of weights at 800 GB/s are 0.08 us, invisible under a cube root.
+  EXPECT_NEAR(us(paper_gpu(), {2, 32, 1024}), 2 + 2.048, 0.001);
+  EXPECT_NEAR(us(paper_gpu(), {2, 32, 512}), 2 + 1.024, 0.001);
+}
+
+TEST(Gemm, OneRowHasAKernelOfItsOwn) { EXPECT_NEAR(us(paper_gpu(), {1, 32, 1024}), 2 + 1.024, 0.001); }
+
+TEST(Gemm, SplittingKTradesTheLoopForAFixUp) {
+  // k = 16,384 in one piece: 32.8 us of loop. In s pieces: 32.8 / s + 3 + 0.8 x 8 x 2 x 32 x s / 10^7.
+  // s = 32 is the longest split offered; weights of 1 MB take 1.31 us beside a loop of 1.024 us.
+  const double memory = 16384 * 32 * 2 / 0.8e6 + 2 * 16384 * 2 * 0;
+  const double loop = 1.024;
+  const double expected =
+      2 + 3 + 0.8 * 8 * 2 * 32 * 32 / 1e7 + std::cbrt(loop * loop * loop + memory * memory * memory);
+  EXPECT_NEAR(us(paper_gpu(), {2, 32, 16384}), expected, 0.001);
+}
+
+TEST(Gemm, WithoutAGainThereIsNoSplit) {
+  Gpu costly = paper_gpu();
+  costly.kernels->gemm.split_us = 1000;
+  EXPECT_EQ(us(costly, {2, 32, 1024}), us(paper_gpu(), {2, 32, 1024}));
+  EXPECT_GT(us(costly, {2, 32, 16384}), us(paper_gpu(), {2, 32, 16384}));
+}
+
+TEST(Gemm, CopiesOfWeightsThatFitL2AreNotReadAgain) {
+  const Gpu gpu = without_feed_and_latency();
+  // 2 MB of weights: six copies are 12 of the 50 MB that stay, a model's worth is never there.
+  const GemmShape shape{1, 1000, 1000};
+  const auto with_copies = [&](int copies) {
+    GemmShape s = shape;
+    s.weight_copies = copies;
+    return gemm_time(gpu, s).hbm;
+  };
+  EXPECT_LT(with_copies(1), 0.01);
+  EXPECT_LT(with_copies(6), 0.02);
+  EXPECT_NEAR(with_copies(0), 2.5, 0.001);
+  // At the share itself (25 copies of 2 MB) half still hit.
+  EXPECT_NEAR(with_copies(25), 1.25, 0.01);
+}
+
+TEST(Gemm, Fp8DoublesTheRateHalvesTheWeightsAndQuantisesFirst) {
+  Gpu gpu = without_feed_and_latency();
+  gpu.kernels->gemm.fp8 = {
+      .quantise_us = 5, .quantise_gb_s = 500, .compute_fraction = 1, .serial_ns_per_k = 1e-9};
+  // 3 bytes x 16,384 activations at 500 GB/s = 0.0983 us.
+  EXPECT_NEAR(us(gpu, {1, 16384, 16384, DType::fp8}), 2 + 335.5443 + 5 + 0.0983, 0.05);
+  EXPECT_NEAR(us(gpu, {12800, 12800, 12800, DType::fp8}), 2 + 20971.52 + 5 + 3.0 * 12800 * 12800 / 500e3, 2);
+}
+
+TEST(Gemm, CardsWithoutFp8CoresQuantiseNothing) {
+  Gpu gpu = without_feed_and_latency();
+  gpu.fp8_flops_per_clk_sm.value = 0;
+  gpu.kernels->gemm.fp8.quantise_us = 40;
+  EXPECT_NEAR(us(gpu, {1, 16384, 16384, DType::fp8}), 2 + 335.5443, 0.05);
+}
+
+TEST(Gemm, SustainedClocksSlowComputeAndNotMemory) {
+  Gpu slow = without_feed_and_latency();
+  slow.kernels->sustained_clock_fraction = 0.5;
+  const Gpu fast = without_feed_and_latency();
+  EXPECT_NEAR(us(slow, {12800, 12800, 12800}) / us(fast, {12800, 12800, 12800}), 2, 0.001);
+  EXPECT_NEAR(us(slow, {1, 16384, 16384}), us(fast, {1, 16384, 16384}), 0.001);
+}
+
+TEST(Gemm, SizesBeyondTheTablesAreMarked) {
+  const Gpu gpu = paper_gpu();
+  EXPECT_TRUE(gemm_time(gpu, {1, 65536, 65536}).in_range);
+  EXPECT_FALSE(gemm_time(gpu, {1, 128256, 4096}).in_range);
+  EXPECT_FALSE(gemm_time(gpu, {65536, 4096, 4096}).in_range);
+}
+
+TEST(Gemm, FloorCountsFlopsAtTheMaximumClockAndBytesThatCannotStay) {
+  const Gpu gpu = paper_gpu();
+  EXPECT_DOUBLE_EQ(gemm_floor_us(gpu, {12800, 12800, 12800}), 41943.04);
+  EXPECT_DOUBLE_EQ(gemm_floor_us(gpu, {1, 16384, 16384}), 16384.0 * 16384 * 2 / 1e6);
+  GemmShape replay{1, 1000, 1000};
+  replay.weight_copies = 6;
+  EXPECT_NEAR(gemm_floor_us(gpu, replay), 2e6 / 1e8, 1e-12);  // all of it may stay: only the FLOPs count
+}
+
+// The formula of the head of gemm.cpp, written out again without any pruning.
+double slow_gemm_us(const Gpu& gpu, std::int64_t m, std::int64_t n, std::int64_t k, double copies) {
+  const GemmParams& p = gpu.kernels->gemm;
+  const double S = static_cast<double>(gpu.sms), feed_rate = p.l2_feed_gb_s * 1e3, es = 2;
+  const double w = es * static_cast<double>(n * k), x = es * static_cast<double>(m * k),
+               y = es * static_cast<double>(m * n);
+  const double share = p.l2_share * static_cast<double>(gpu.l2_bytes);
+  const double hx = 1 / (1 + std::pow((w + x + y) / share, p.l2_sharpness));
+  const double hw = copies == 0 ? 0 : 1 / (1 + std::pow((copies * w + x + y) / share, p.l2_sharpness));
+  const double rate = gpu.peak_flops(DType::bf16) * 1e-6 * p.compute_fraction / S;
+  const double tk = 1e-3 * (m == 1 ? p.gemv_serial_ns_per_k : p.serial_ns_per_k);
+  double best = 1e300;
+  constexpr int kTiles[][2] = {{16, 64},   {32, 64},   {64, 64},   {128, 64},  {256, 64}, {16, 128},
+                               {32, 128},  {64, 128},  {128, 128}, {256, 128}, {64, 256}, {128, 256},
+                               {192, 128}, {128, 192}, {64, 192},  {64, 32},   {128, 32}};
+  for (const auto& [bm, bn] : kTiles)
+    for (const int s : {1, 2, 3, 4, 6, 8, 12, 16, 32}) {
+      if ((bm > 16 && bm >= 2 * m) || (bn > 64 && bn >= 2 * n) || (s > 1 && k < 64 * s)) continue;
+      const double ks = 64 * std::ceil(std::ceil(static_cast<double>(k) / 64) / s);
+      const double T = std::ceil(static_cast<double>(m) / bm) * std::ceil(static_cast<double>(n) / bn) * s,
+                   f = T / S;
+      const double qe = f <= 1 ? 1 : f + p.wave_quantisation * (std::ceil(f) - f);
+      const double occupancy = std::min(4.0, std::max(1.0, 32768.0 / (bm * bn)));
+      const double nw = std::max(1.0, qe / std::min(occupancy, std::ceil(f)));
+      const double c1 = qe * 2 * bm * bn / rate, c2 = f * (bm + bn) * es * S / feed_rate;
+      const double comp = std::max(std::pow(std::pow(c1, 4) + std::pow(c2, 4), 0.25), nw * tk) * ks +
+                          p.epilogue_us * bm * bn / 16384 * nw;
+      const double mem = (w * (1 - hw) + (x + y) * (1 - hx)) / (gpu.hbm_gb_s * 1e3 * p.hbm_fraction) +
+                         y * hx / (feed_rate / 3 * std::min(1.0, f));
+      const double fix_up = s == 1 ? 0 : p.split_us + 0.8 * 8 * static_cast<double>(m * n) * s / feed_rate;
+      best = std::min(best, p.floor_us + std::cbrt(std::pow(comp, 3) + std::pow(mem, 3)) + fix_up);
+    }
+  return best;
+}
+
+GemmShape any_shape() {
+  const auto size = [](int top) {
+    const int bits = *rc::gen::inRange(0, top);
+    return std::int64_t{1} + *rc::gen::inRange<std::int64_t>(0, std::int64_t{1} << bits);
+  };
+  GemmShape s{size(15), size(17), size(17)};
+  s.weight_copies = *rc::gen::element(0, 1, 6);
+  return s;
+}
+
+TEST(Gemm, PruningNeverChangesTheAnswer) {
+  Gpu gpu = paper_gpu();
+  gpu.kernels->gemm.epilogue_us = 2;
+  rc::check([&] {
+    const GemmShape s = any_shape();
+    RC_ASSERT(std::abs(us(gpu, s) / slow_gemm_us(gpu, s.m, s.n, s.k, s.weight_copies) - 1) < 1e-9);
+  });
+}
+
+TEST(Gemm, NoCardBeatsPhysics) {
+  for (const std::string& name : config_names("gpus")) {
+    const Gpu gpu = load_gpu(name);
+    rc::check(name, [&] {
+      GemmShape s = any_shape();
+      s.dtype = *rc::gen::element(DType::bf16, DType::fp8);
+      const OpTime t = gemm_time(gpu, s);
+      RC_ASSERT(t.total >= gemm_floor_us(gpu, s));
+      RC_ASSERT(t.total >= t.hbm);
+      RC_ASSERT(std::isfinite(t.total) && t.compute > 0 && t.launch > 0);
+    });
+  }
+}
+
+TEST(Gemm, FasterMemoryIsNeverSlower) {
+  const Gpu gpu = load_gpu("h100-sxm");
+  Gpu faster = gpu;
+  faster.hbm_gb_s.value *= 1.4;
+  rc::check([&] {
+    const GemmShape s = any_shape();
+    RC_ASSERT(us(faster, s) <= us(gpu, s));
+  });
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,192 @@
+// The attention tables of vLLM: FlashAttention 2 and 3 in bf16, FlashAttention 3 with an fp8 cache. KV write
+// and attention (with copies and combine) in one CUDA graph, replayed over the same buffers, 64-token pages.
+// One-token prompts in the prefill table run the decode kernel. FlashAttention 4 (head dim 512), FlashInfer
+// and Triton are not modelled: those rows are counted but not used.
+#include "validation/attention_validate.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "kernels/cost/attention.hpp"
+#include "validation/fit_knobs.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::size_t kFitRows = 3000;  // of each phase; more do not move the parameters
+constexpr int kTablePages = 64;
+constexpr std::int64_t kMost = 1 << 24;
+constexpr std::size_t kMostChunks = 1 << 16;
+
+std::int64_t count(const Row& row, const char* column, std::int64_t least) {
+  const std::int64_t value = row.integer(column);
+  if (value < least || value > kMost)
+    throw InputError(row.at(column),
+                     fmt::format("{}: {} is out of range, expected {} to {}", column, value, least, kMost));
+  return value;
+}
+
+bool is_fp8(const Row& row) { return row.text("kv_cache_dtype") == "fp8"; }
+
+bool covers(const Row& row) {
+  const std::string_view kernel = row.text("kernel_source");
+  const bool fa3 = kernel == "vllm_flash_attn_fa3";
+  const bool fa2 = kernel == "vllm_flash_attn" || kernel == "vllm_flash_attn_fa2";
+  return (fa3 || (fa2 && !is_fp8(row))) && row.integer("head_dim") <= 256;
+}
+
+// One row of either table as the model sees it.
+struct Case {
+  AttentionShape shape;
+  std::int64_t batch = 0;
+  std::int64_t prompt = 0;  // 0: decode
+  std::int64_t context = 0;
+
+  [[nodiscard]] double predict_us(const Gpu& gpu) const { return predict(gpu).total; }
+  [[nodiscard]] OpTime predict(const Gpu& gpu) const {
+    if (prompt == 0) return decode_attention_time(gpu, shape, {.sequences = batch, .kv_tokens = batch * context});
+    const std::vector<PrefillChunk> chunks(static_cast<std::size_t>(batch), PrefillChunk{prompt, 0});
+    return prefill_attention_time(gpu, shape, chunks);
+  }
+};
+
+Case case_of(const Row& row) {
+  Case c;
+  const auto small = [&](const char* column) { return static_cast<int>(count(row, column, 1)); };
+  c.shape.q_heads = small("num_heads");
+  c.shape.kv_heads = small("num_key_value_heads");
+  c.shape.head_dim = c.shape.v_head_dim = small("head_dim");
+  c.shape.window = count(row, "window_size_tokens", 0);
+  c.shape.kv_dtype = is_fp8(row) ? DType::fp8 : DType::bf16;
+  c.shape.block_tokens = kTablePages;
+  c.shape.replayed = true;
+  if (c.shape.q_heads % c.shape.kv_heads != 0)
+    throw InputError(row.at("num_key_value_heads"), "num_key_value_heads: does not divide num_heads");
+  c.batch = count(row, "batch_size", 1);
+  if (static_cast<std::size_t>(c.batch) > kMostChunks)
+    throw InputError(row.at("batch_size"), fmt::format("batch_size: expected at most {}", kMostChunks));
+  const std::int64_t prompt = count(row, "isl_tokens", 1);
+  if (prompt > 1)
+    c.prompt = prompt;
+  else
+    c.context = count(row, "past_kv_tokens", 0) + 1;
+  return c;
+}
+
+OpTime predict(const Gpu& gpu, const Row& row) { return case_of(row).predict(gpu); }
+
+std::string shape_key(const Row& row) {
+  return fmt::format("attention {} {} {} {} {} {} {}", row.text("batch_size"), row.text("isl_tokens"),
+                     row.text("past_kv_tokens"), row.text("num_heads"), row.text("num_key_value_heads"),
+                     row.text("head_dim"), row.text("window_size_tokens"));
+}
+
+std::string regime(const Row& row) {
+  const double us = row.latency_us();
+  return fmt::format("d{} {} {}", row.text("head_dim"), row.integer("window_size_tokens") > 0 ? "window" : "full",
+                     us < 30     ? "<30 us"
+                     : us < 100  ? "30-100 us"
+                     : us < 1000 ? "0.1-1 ms"
+                                 : ">1 ms");
+}
+
+// The parameters and their plausible ranges. Some cannot be told apart on every card: heat needs long runs
+// of a power-limited card, prefill_launch and mask are FlashAttention 3's.
+std::vector<Knob> knobs_of(AttentionRates& r, bool fa3, bool fp8, bool decode, bool prefill) {
+  std::vector<Knob> knobs;
+  const auto add = [&](bool wanted, const char* name, double& value, double low, double high) {
+    if (wanted) knobs.push_back({name, &value, low, high, Scale::log});
+  };
+  add(decode, "launch_us", r.launch_us, 1, 10);
+  add(decode, "combine_us", r.combine_us, 0.5, 8);
+  add(decode && !fa3, "combine_per_split_us", r.combine_per_split_us, 0.01, 0.6);
+  add(decode, "cta_us", r.cta_us, 0.3, 5);
+  add(decode, "cta_gb_s", r.cta_gb_s, 20, 600);
+  add(decode, "hbm_fraction", r.hbm_fraction, 0.6, 1);
+  add(decode, "l2_gb_s", r.l2_gb_s, 1000, 15000);
+  add(decode, "l2_share", r.l2_share, 0.3, 1.6);
+  add(true, "mma_factor", r.mma_factor, 0.6, 2);
+  add(true, "exp_factor", r.exp_factor, 0.1, 5);
+  add(true, "kv_write_us", r.kv_write_us, 0.3, 8);
+  add(prefill && fa3, "prefill_launch_us", r.prefill_launch_us, 0.1, 6);
+  add(fa3, "mask_us", r.mask_us, 0.1, 3);
+  add(prefill && !fa3, "heat", r.heat, 0.001, 0.5);
+  add(fp8, "transpose_us", r.transpose_us, 0.1, 4);
+  add(fp8, "transpose_d192_us", r.transpose_d192_us, 0.1, 6);
+  add(fp8, "transpose_d256_us", r.transpose_d256_us, 0.1, 8);
+  return knobs;
+}
+
+std::vector<Row> spread(std::span<const Row> rows, bool fp8, bool decode) {
+  std::vector<Row> wanted;
+  for (const Row& row : rows)
+    if (is_fp8(row) == fp8 && (row.integer("isl_tokens") == 1) == decode) wanted.push_back(row);
+  std::vector<Row> picked;
+  const std::size_t stride = std::max<std::size_t>(1, wanted.size() / kFitRows);
+  for (std::size_t i = 0; i < wanted.size(); i += stride) picked.push_back(wanted[i]);
+  return picked;
+}
+
+std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::span<const Row> rows, bool fp8) {
+  const std::vector<Row> decode = spread(rows, fp8, true), prefill = spread(rows, fp8, false);
+  std::vector<Case> cases;
+  std::vector<double> measured;
+  for (const std::vector<Row>* phase : {&decode, &prefill})
+    for (const Row& row : *phase) cases.push_back(case_of(row)), measured.push_back(row.latency_us());
+  if (cases.empty()) return {};
+  const bool fa3 = gpu.kernels->attention.kernel == "fa3";
+  // A prefill table has its one-token prompts; they are too few to fit decode on.
+  const bool fit_decode = decode.size() * 4 > prefill.size();
+  return fit_knobs(knobs_of(rates, fa3, fp8, fit_decode, !prefill.empty()), measured,
+                   [&](std::size_t i) { return cases[i].predict_us(gpu); }, {});
+}
+
+KernelValidator attention_validator(const char* name, bool (*recognises)(const MeasurementTable&)) {
+  return {.name = name,
+          .recognises = recognises,
+          .columns = {"kernel_source", "batch_size", "isl_tokens", "num_heads", "num_key_value_heads", "head_dim",
+                      "kv_cache_dtype", "past_kv_tokens", "window_size_tokens"},
+          .covers = covers,
+          .fitted = covers,
+          .predict = predict,
+          .shape_key = shape_key,
+          .dtype = [](const Row& row) { return std::string(row.text("kv_cache_dtype")); },
+          .regime = regime,
+          .calibrate = calibrate_attention,
+          .source = [](KernelBehaviour& b) -> std::string& { return b.attention.source; }};
+}
+
+bool has_attention_columns(const MeasurementTable& t) {
+  return t.find_column("head_dim") >= 0 && t.find_column("isl_tokens") >= 0 && t.size() > 0;
+}
+
+// Decode tables have one new token everywhere, prefill tables prompts too.
+bool is_generation(const MeasurementTable& t) {
+  return has_attention_columns(t) && t.row(t.size() - 1).integer("isl_tokens") == 1;
+}
+bool is_context(const MeasurementTable& t) { return has_attention_columns(t) && !is_generation(t); }
+
+}  // namespace
+
+std::vector<std::string> calibrate_attention(Gpu& gpu, std::span<const Row> rows) {
+  AttentionParams& p = gpu.kernels->attention;
+  std::vector<std::string> at_bound = fit_rates(gpu, p.rates, rows, false);
+  bool any_fp8 = false;
+  for (const Row& row : rows) any_fp8 = any_fp8 || is_fp8(row);
+  if (any_fp8) {
+    if (!p.fp8) {
+      p.fp8 = p.rates;
+      p.fp8->transpose_us = 1.1, p.fp8->transpose_d192_us = 1.2, p.fp8->transpose_d256_us = 2;
+    }
+    for (std::string& name : fit_rates(gpu, *p.fp8, rows, true)) at_bound.push_back("fp8." + name);
+  }
+  return at_bound;
+}
+
+KernelValidator context_attention_validator() { return attention_validator("context_attention", is_context); }
+KernelValidator generation_attention_validator() {
+  return attention_validator("generation_attention", is_generation);
+}
+
+}  // namespace tessera

@@ -1,0 +1,15 @@
+// Measured attention against kernels/cost/attention.hpp: prefill and decode share one set of parameters.
+#pragma once
+
+#include "validation/kernels.hpp"
+
+namespace tessera {
+
+KernelValidator context_attention_validator();
+KernelValidator generation_attention_validator();
+
+// Fits the attention section on rows of either table or, best, of both together. Decode rows alone leave
+// the prefill-only parameters, prefill rows alone leave those that decode determines better.
+std::vector<std::string> calibrate_attention(Gpu& gpu, std::span<const Row> rows);
+
+}  // namespace tessera

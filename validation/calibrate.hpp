@@ -1,0 +1,27 @@
+// Fits a card's kernel behaviour to tables of measurements and says in each section how it was done.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "validation/kernels.hpp"
+
+namespace tessera {
+
+struct CalibrationNote {
+  std::string kernel;
+  std::string text;  // what was fitted to, held-out errors, date: goes into the section's source
+  std::vector<std::string> at_bound;  // parameters the data did not determine
+};
+
+// Fits one kernel on the calibration half of the table's usable rows, in place. `date` is written down.
+CalibrationNote calibrate(const KernelValidator& kernel, Gpu& gpu, const MeasurementTable& table,
+                          const std::string& date);
+
+// Sections of `behaviour` are shared by kernels: replaces the note of one kernel, keeps those of others.
+void put_note(std::string& source, const std::string& kernel, const std::string& text);
+
+// Takes a section ("moe" or "collectives") of another card, rescaled; throws InputError for another name.
+void borrow(Gpu& gpu, const std::string& section, const Gpu& from);
+
+}  // namespace tessera

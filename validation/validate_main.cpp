@@ -1,0 +1,71 @@
+// tessera-validate: predictions against measured rows. Found by `tessera validate` beside itself.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "models/base/text.hpp"
+#include "validation/validate.hpp"
+
+namespace {
+
+constexpr int kUsage = 2, kGateMissed = 3;
+
+struct Arguments {
+  std::vector<std::string> files, where;
+  std::string kernel, gpu, cost = "auto";
+  double gate = -1;
+  bool json = false, all = false;
+};
+
+int run(const Arguments& args) {
+  using namespace tessera;
+  if (args.cost != "auto" && args.cost != "roofline")
+    throw InputError("--cost " + args.cost + ": not known, expected auto or roofline" +
+                     did_you_mean(args.cost, {"auto", "roofline"}));
+  const KernelValidator& kernel = kernel_validator(args.kernel);
+  ValidateOptions options;
+  options.flagged_too = args.all;
+  for (const std::string& text : args.where) options.where.push_back(parse_where(text));
+  std::vector<MeasurementTable> tables;
+  for (const std::string& file : args.files) tables.push_back(MeasurementTable::load(file));
+  const ValidationReport report = validate(kernel, load_gpu(args.gpu), tables, options);
+  std::cout << (args.json ? to_json(report) : to_text(report));
+  if (args.gate >= 0 && report.used.median_ape > args.gate) {
+    std::cerr << fmt::format("gate missed: median error {:.2f} %, expected at most {:.2f} %\n",
+                             report.used.median_ape, args.gate);
+    return kGateMissed;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Predictions against measured kernel timings"};
+  Arguments args;
+  app.add_option("--measurements", args.files, "CSV tables, plain or .gz")->required();
+  app.add_option("--kernel", args.kernel,
+                 "gemm, context_attention, generation_attention, moe, nccl or custom_allreduce")
+      ->required();
+  app.add_option("--gpu", args.gpu, "a name under configs/gpus, or a path")->required();
+  app.add_option("--where", args.where, "column=value[,value]; several must all hold");
+  app.add_option("--cost", args.cost, "cost source: auto or roofline");
+  app.add_option("--gate", args.gate, "exit 3 when the median error exceeds this many percent");
+  app.add_flag("--json", args.json, "print JSON");
+  app.add_flag("--all", args.all, "use flagged rows too");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  try {
+    return run(args);
+  } catch (const tessera::InputError& error) {
+    std::cerr << error.what() << "\n";
+    return kUsage;
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << "\n";
+    return 1;
+  }
+}
