@@ -15,9 +15,7 @@ foreach(program ${programs})
 endforeach()
 
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/tessera)
-if(EXISTS ${PROJECT_SOURCE_DIR}/traces/samples)
-  install(DIRECTORY traces/samples DESTINATION ${CMAKE_INSTALL_DATADIR}/tessera/traces)
-endif()
+install(DIRECTORY traces/samples DESTINATION ${CMAKE_INSTALL_DATADIR}/tessera/traces)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 set(rooms models kernels traces sim validation)

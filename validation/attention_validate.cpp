@@ -45,7 +45,8 @@ struct Case {
 
   [[nodiscard]] double predict_us(const Gpu& gpu) const { return predict(gpu).total; }
   [[nodiscard]] OpTime predict(const Gpu& gpu) const {
-    if (prompt == 0) return decode_attention_time(gpu, shape, {.sequences = batch, .kv_tokens = batch * context});
+    if (prompt == 0)
+      return decode_attention_time(gpu, shape, {.sequences = batch, .kv_tokens = batch * context});
     const std::vector<PrefillChunk> chunks(static_cast<std::size_t>(batch), PrefillChunk{prompt, 0});
     return prefill_attention_time(gpu, shape, chunks);
   }
@@ -84,7 +85,8 @@ std::string shape_key(const Row& row) {
 
 std::string regime(const Row& row) {
   const double us = row.latency_us();
-  return fmt::format("d{} {} {}", row.text("head_dim"), row.integer("window_size_tokens") > 0 ? "window" : "full",
+  return fmt::format("d{} {} {}", row.text("head_dim"),
+                     row.integer("window_size_tokens") > 0 ? "window" : "full",
                      us < 30     ? "<30 us"
                      : us < 100  ? "30-100 us"
                      : us < 1000 ? "0.1-1 ms"
@@ -103,15 +105,15 @@ std::vector<Knob> knobs_of(AttentionRates& r, bool fa3, bool fp8, bool decode, b
   add(decode && !fa3, "combine_per_split_us", r.combine_per_split_us, 0.01, 0.6);
   add(decode, "cta_us", r.cta_us, 0.3, 5);
   add(decode, "cta_gb_s", r.cta_gb_s, 20, 600);
-  add(decode, "hbm_fraction", r.hbm_fraction, 0.6, 1);
+  add(decode, "hbm_fraction", r.hbm_fraction, 0.6, 0.98);  // best read streams reach 0.98 of the pins
   add(decode, "l2_gb_s", r.l2_gb_s, 1000, 15000);
-  add(decode, "l2_share", r.l2_share, 0.3, 1.6);
+  add(decode && !fp8, "l2_share", r.l2_share, 0.3, 1.6);  // of the card, not of the data type
   add(true, "mma_factor", r.mma_factor, 0.6, 2);
   add(true, "exp_factor", r.exp_factor, 0.1, 5);
   add(true, "kv_write_us", r.kv_write_us, 0.3, 8);
   add(prefill && fa3, "prefill_launch_us", r.prefill_launch_us, 0.1, 6);
   add(fa3, "mask_us", r.mask_us, 0.1, 3);
-  add(prefill && !fa3, "heat", r.heat, 0.001, 0.5);
+  if (prefill && !fa3) knobs.push_back({"heat", &r.heat, 0, 0.5, Scale::linear});
   add(fp8, "transpose_us", r.transpose_us, 0.1, 4);
   add(fp8, "transpose_d192_us", r.transpose_d192_us, 0.1, 6);
   add(fp8, "transpose_d256_us", r.transpose_d256_us, 0.1, 8);
@@ -128,7 +130,8 @@ std::vector<Row> spread(std::span<const Row> rows, bool fp8, bool decode) {
   return picked;
 }
 
-std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::span<const Row> rows, bool fp8) {
+std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::span<const Row> rows,
+                                   bool fp8) {
   const std::vector<Row> decode = spread(rows, fp8, true), prefill = spread(rows, fp8, false);
   std::vector<Case> cases;
   std::vector<double> measured;
@@ -145,8 +148,8 @@ std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::s
 KernelValidator attention_validator(const char* name, bool (*recognises)(const MeasurementTable&)) {
   return {.name = name,
           .recognises = recognises,
-          .columns = {"kernel_source", "batch_size", "isl_tokens", "num_heads", "num_key_value_heads", "head_dim",
-                      "kv_cache_dtype", "past_kv_tokens", "window_size_tokens"},
+          .columns = {"kernel_source", "batch_size", "isl_tokens", "num_heads", "num_key_value_heads",
+                      "head_dim", "kv_cache_dtype", "past_kv_tokens", "window_size_tokens"},
           .covers = covers,
           .fitted = covers,
           .predict = predict,

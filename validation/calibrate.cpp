@@ -24,38 +24,68 @@ std::vector<std::string> split(const std::string& text, const std::string& separ
   return parts;
 }
 
-}  // namespace
-
-CalibrationNote calibrate(const KernelValidator& kernel, Gpu& gpu, const MeasurementTable& table,
-                          const std::string& date) {
-  table.need_columns(kernel.columns);
+// A table's usable rows in their two halves.
+struct Halves {
+  const KernelValidator* kernel;
+  const MeasurementTable* table;
   std::vector<Row> seen, held_out;
+};
+
+Halves halves_of(const MeasurementTable& table) {
+  Halves h{&kernel_of(table), &table, {}, {}};
+  table.need_columns(h.kernel->columns);
   for (std::size_t i = 0; i < table.size(); ++i) {
     const Row row = table.row(i);
-    if (row.flagged() || !kernel.covers(row) || !kernel.fitted(row)) continue;
-    (is_held_out(kernel.shape_key(row)) ? held_out : seen).push_back(row);
+    if (row.flagged() || !h.kernel->covers(row) || !h.kernel->fitted(row)) continue;
+    (is_held_out(h.kernel->shape_key(row)) ? h.held_out : h.seen).push_back(row);
   }
-  if (seen.empty() || held_out.empty())
+  if (h.seen.empty() || h.held_out.empty())
     throw InputError(Location{table.file(), 0, 0},
                      fmt::format("{} usable {} rows, expected at least one in each half of the shapes",
-                                 seen.size() + held_out.size(), kernel.name));
-  // Tables come from an idle card; sustained clocks are applied in serving only.
-  const double sustained = gpu.kernels->sustained_clock_fraction;
-  gpu.kernels->sustained_clock_fraction = 1;
-  CalibrationNote note{kernel.name, "", kernel.calibrate(gpu, seen)};
-  GroupedErrors errors;
-  for (const Row& row : held_out)
-    errors.add(kernel.dtype(row), kernel.predict(gpu, row).total / row.latency_us());
-  gpu.kernels->sustained_clock_fraction = sustained;
+                                 h.seen.size() + h.held_out.size(), h.kernel->name));
+  return h;
+}
 
-  note.text = fmt::format("{}: {}, fitted on {} rows", kernel.name,
-                          std::filesystem::path(table.file()).filename().string(), seen.size());
+CalibrationNote note_of(const Halves& h, Gpu& gpu, const std::string& date) {
+  GroupedErrors errors;
+  for (const Row& row : h.held_out)
+    errors.add(h.kernel->dtype(row), h.kernel->predict(gpu, row).total / row.latency_us());
+  CalibrationNote note{h.kernel->name, "", {}};
+  note.text = fmt::format("{}: {}, fitted on {} rows", h.kernel->name,
+                          std::filesystem::path(h.table->file()).filename().string(), h.seen.size());
   for (const auto& [dtype, s] : errors.summaries())
     note.text += fmt::format("; held out {} {} rows: median {:.1f} %, p90 {:.1f} %, bias {:+.1f} %", s.rows,
                              dtype, s.median_ape, s.p90_ape, s.bias);
   note.text += "; " + date;
-  put_note(kernel.source(gpu.kernels.value), kernel.name, note.text);
   return note;
+}
+
+}  // namespace
+
+std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTable>& tables,
+                                       const std::string& date) {
+  std::vector<Halves> all;
+  for (const MeasurementTable& table : tables) all.push_back(halves_of(table));
+  // Tables come from an idle card; sustained clocks are applied in serving only.
+  const double sustained = gpu.kernels->sustained_clock_fraction;
+  gpu.kernels->sustained_clock_fraction = 1;
+  std::vector<CalibrationNote> notes(all.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    std::vector<std::size_t> together;
+    for (std::size_t j = 0; j < all.size(); ++j)
+      if (all[j].kernel->calibrate == all[i].kernel->calibrate) together.push_back(j);
+    if (together.front() < i) continue;  // fitted with an earlier table
+    std::vector<Row> rows;
+    for (const std::size_t j : together) rows.insert(rows.end(), all[j].seen.begin(), all[j].seen.end());
+    const std::vector<std::string> at_bound = all[i].kernel->calibrate(gpu, rows);
+    for (const std::size_t j : together) {
+      notes[j] = note_of(all[j], gpu, date);
+      notes[j].at_bound = at_bound;
+      put_note(all[j].kernel->source(gpu.kernels.value), all[j].kernel->name, notes[j].text);
+    }
+  }
+  gpu.kernels->sustained_clock_fraction = sustained;
+  return notes;
 }
 
 void put_note(std::string& source, const std::string& kernel, const std::string& text) {

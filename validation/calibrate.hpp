@@ -14,9 +14,11 @@ struct CalibrationNote {
   std::vector<std::string> at_bound;  // parameters the data did not determine
 };
 
-// Fits one kernel on the calibration half of the table's usable rows, in place. `date` is written down.
-CalibrationNote calibrate(const KernelValidator& kernel, Gpu& gpu, const MeasurementTable& table,
-                          const std::string& date);
+// Fits, in place, every kernel that has a table here on the calibration half of its usable rows; kernels with
+// one set of parameters (prefill and decode attention) are fitted together. One note per table, in their
+// order.
+std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTable>& tables,
+                                       const std::string& date);
 
 // Sections of `behaviour` are shared by kernels: replaces the note of one kernel, keeps those of others.
 void put_note(std::string& source, const std::string& kernel, const std::string& text);

@@ -31,10 +31,9 @@ void run(const Arguments& args) {
     if (equals == std::string::npos) throw InputError("--borrow " + text + ": expected section=gpu");
     borrow(gpu, text.substr(0, equals), load_gpu(text.substr(equals + 1)));
   }
-  for (const std::string& file : args.files) {
-    const MeasurementTable table = MeasurementTable::load(file);
-    const CalibrationNote note =
-        calibrate(kernel_of(table), gpu, table, args.date.empty() ? today() : args.date);
+  std::vector<MeasurementTable> tables;
+  for (const std::string& file : args.files) tables.push_back(MeasurementTable::load(file));
+  for (const CalibrationNote& note : calibrate(gpu, tables, args.date.empty() ? today() : args.date)) {
     std::cerr << note.text << "\n";
     if (!note.at_bound.empty())
       std::cerr << "  at a bound of their range: " << join(note.at_bound, ", ") << "\n";

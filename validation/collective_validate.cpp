@@ -8,14 +8,23 @@
 #include "kernels/cost/collective.hpp"
 #include "models/base/text.hpp"
 #include "validation/fit_knobs.hpp"
+#include "validation/statistics.hpp"
 
 namespace tessera {
 namespace {
+
+constexpr double kHostBoundBytes = 65536;  // an eager call of this size waits for the host on every card
 
 int ranks(const Row& row) {
   const std::int64_t p = row.integer("num_gpus");
   if (p < 2 || p > 1024) throw InputError(row.at("num_gpus"), "num_gpus: out of range, expected 2 to 1024");
   return static_cast<int>(p);
+}
+
+double link_of(const Gpu& gpu) {
+  if (gpu.nvlink_gb_s <= 0)
+    throw InputError(gpu.name + ": no NVLink, the tables of collectives are of linked cards");
+  return gpu.nvlink_gb_s;
 }
 
 std::string size_regime(double bytes) {
@@ -59,7 +68,7 @@ std::vector<std::string> calibrate_nccl(Gpu& gpu, std::span<const Row> rows) {
     cases.push_back({op_of(row), ranks(row), nccl_bytes(row), dtype_of(row)});
     measured.push_back(row.latency_us());
   }
-  const double link = gpu.nvlink_gb_s;
+  const double link = link_of(gpu);
   p.simple_gb_s = 0.75 * link, p.ll128_gb_s = p.all_to_all_ll128_gb_s = 0.4 * link;
   std::vector<Knob> knobs = {{"nccl.base_us", &p.base_us, 1, 20},
                              {"nccl.step_us", &p.step_us, 0.3, 3},
@@ -95,19 +104,24 @@ OpTime predict_all_reduce(const Gpu& gpu, const Row& row) {
   return all_reduce_time(gpu, ranks(row), all_reduce_bytes(row), in_graph(row));
 }
 
-// Only what the custom kernel itself runs: above its limit the NCCL parameters decide.
-bool custom_kernel_ran(const Row& row) { return is_vllm(row) && in_graph(row); }
-
+// The kernel is fitted on graph rows below its limit (above it the NCCL parameters decide), the host's floor
+// on small eager ones.
 std::vector<std::string> calibrate_all_reduce(Gpu& gpu, std::span<const Row> rows) {
   CustomAllReduceParams& p = gpu.kernels->collectives.custom;
   std::vector<Row> used;
-  std::vector<double> measured;
-  for (const Row& row : rows)
-    if (all_reduce_bytes(row) < p.limit_bytes) {
+  std::vector<double> measured, host;
+  for (const Row& row : rows) {
+    if (!in_graph(row)) {
+      if (all_reduce_bytes(row) <= kHostBoundBytes) host.push_back(row.latency_us());
+    } else if (all_reduce_bytes(row) < p.limit_bytes) {
       used.push_back(row);
       measured.push_back(row.latency_us());
     }
-  const double link = gpu.nvlink_gb_s;
+  }
+  if (used.empty())
+    throw InputError("custom_allreduce: no row below the workspace limit, expected some to fit");
+  if (!host.empty()) p.eager_host_us = quantile(host, 0.5);
+  const double link = link_of(gpu);
   p.one_shot_gb_s = p.two_shot_gb_s = 0.6 * link;
   return fit_knobs({{"custom.base_us", &p.base_us, 1, 10},
                     {"custom.rank_us", &p.rank_us, 0.01, 1},
@@ -146,7 +160,7 @@ KernelValidator custom_allreduce_validator() {
           .recognises = [](const MeasurementTable& t) { return t.find_column("allreduce_dtype") >= 0; },
           .columns = {"kernel_source", "allreduce_dtype", "num_gpus", "message_elements"},
           .covers = is_vllm,
-          .fitted = custom_kernel_ran,
+          .fitted = is_vllm,
           .predict = predict_all_reduce,
           .shape_key =
               [](const Row& row) {

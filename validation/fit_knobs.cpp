@@ -9,9 +9,7 @@ namespace tessera {
 namespace {
 
 // More digits than a fit determines would only make the files unreadable.
-double four_digits(double value) {
-  return std::strtod(fmt::format("{:.4g}", value).c_str(), nullptr);
-}
+double four_digits(double value) { return std::strtod(fmt::format("{:.4g}", value).c_str(), nullptr); }
 
 }  // namespace
 

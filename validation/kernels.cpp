@@ -1,9 +1,7 @@
 #include "validation/kernels.hpp"
 
 #include "models/base/text.hpp"
-#if __has_include("validation/attention_validate.hpp")
 #include "validation/attention_validate.hpp"
-#endif
 #include "validation/collective_validate.hpp"
 #include "validation/gemm_validate.hpp"
 #include "validation/moe_validate.hpp"
@@ -12,14 +10,12 @@ namespace tessera {
 
 std::span<const KernelValidator> kernel_validators() {
   static const std::vector<KernelValidator> all = {
-    gemm_validator(),
-    moe_validator(),
-    nccl_validator(),
-    custom_allreduce_validator(),
-#if __has_include("validation/attention_validate.hpp")
-    context_attention_validator(),
-    generation_attention_validator(),
-#endif
+      gemm_validator(),
+      moe_validator(),
+      nccl_validator(),
+      custom_allreduce_validator(),
+      context_attention_validator(),
+      generation_attention_validator(),
   };
   return all;
 }

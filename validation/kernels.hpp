@@ -23,7 +23,8 @@ struct KernelValidator {
   std::string (*dtype)(const Row&);
   std::string (*regime)(const Row&);
   // Fits the kernel's section of gpu.kernels on these rows (the calibration half, covered and fitted ones).
-  // Returns the parameters left at a bound of their range.
+  // Two kernels with one function share their parameters and are fitted on both tables together. Returns the
+  // parameters left at a bound of their range.
   std::vector<std::string> (*calibrate)(Gpu& gpu, std::span<const Row> rows);
   std::string& (*source)(KernelBehaviour&);  // where the section says what it was fitted to
 };

@@ -14,7 +14,7 @@
 namespace tessera {
 namespace {
 
-constexpr std::size_t kFitRows = 2500;
+constexpr std::size_t kFitRows = 1500;
 
 struct UngatedShape {
   std::int64_t hidden, width;
@@ -84,10 +84,12 @@ std::string regime(const Row& row) {
 std::vector<std::string> calibrate(Gpu& gpu, std::span<const Row> rows) {
   MoeParams& p = gpu.kernels->moe;
   std::vector<MoeShape> shapes;
+  std::vector<ExpertLoad> loads;
   std::vector<double> measured;
   const std::size_t stride = std::max<std::size_t>(1, rows.size() / kFitRows);
   for (std::size_t i = 0; i < rows.size(); i += stride) {
     shapes.push_back(shape_of(rows[i]));
+    loads.push_back(expert_load(shapes.back()));
     measured.push_back(rows[i].latency_us());
   }
   return fit_knobs({{"moe.floor_us", &p.floor_us, 5, 80},
@@ -99,7 +101,7 @@ std::vector<std::string> calibrate(Gpu& gpu, std::span<const Row> rows) {
                     {"moe.serial_ns_per_k", &p.serial_ns_per_k, 0.2, 8},
                     {"moe.wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear},
                     {"moe.elementwise_fraction", &p.elementwise_fraction, 0.3, 2}},
-                   measured, [&](std::size_t i) { return moe_time(gpu, shapes[i]).total; }, {});
+                   measured, [&](std::size_t i) { return moe_time(gpu, shapes[i], loads[i]).total; }, {});
 }
 
 }  // namespace

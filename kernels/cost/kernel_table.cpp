@@ -19,8 +19,11 @@ namespace tessera {
 namespace {
 
 constexpr std::size_t kNeighbours = 16;
-constexpr double kRidge = 0.02;      // keeps slopes finite along axes on which no neighbour differs
-constexpr double kSoftening = 1e-3;  // of distances, in octaves
+constexpr double kRidge = 0.02;       // keeps slopes finite along axes on which no neighbour differs
+constexpr double kSoftening = 1e-3;   // of distances, in octaves
+constexpr int kReweightings = 2;      // of rows off the plane: libraries switch kernels between neighbours
+constexpr double kNoise = 1e-3;       // of ln u, below which no row is off
+constexpr double kDecodeStretch = 2;  // of heads and sequences, which decide splits, against tokens
 
 double log2_of(std::int64_t x) { return std::log2(static_cast<double>(x)); }
 
@@ -35,8 +38,13 @@ Gpu idle(Gpu gpu) {
 MeasuredRows::Point point(std::int64_t m, std::int64_t n, std::int64_t k) {
   return {log2_of(m), log2_of(n), log2_of(k), 0};
 }
-MeasuredRows::Point point(const AttentionShape& s, std::int64_t sequences, double tokens) {
+MeasuredRows::Point prefill_point(const AttentionShape& s, std::int64_t sequences, double tokens) {
   return {log2_of(s.q_heads), log2_of(s.kv_heads), log2_of(sequences), std::log2(tokens)};
+}
+MeasuredRows::Point decode_point(const AttentionShape& s, std::int64_t sequences, double tokens) {
+  MeasuredRows::Point at = prefill_point(s, sequences, tokens);
+  for (std::size_t d = 0; d < 3; ++d) at[d] *= kDecodeStretch;
+  return at;
 }
 
 AttentionShape as_measured(AttentionShape shape) {
@@ -100,35 +108,76 @@ struct MeasuredRows::Nearest {
     }
     return sum / weights;
   }
-  // The height at `at` of the plane of least weighted squares, kept within the heights of its rows.
+  // The height at `at` of a plane through the rows, kept within their heights.
   [[nodiscard]] double plane(const Point& at) const;
 };
 
-double MeasuredRows::Nearest::plane(const Point& at) const {
-  constexpr std::size_t kUnknowns = kAxes + 1;
-  std::array<std::array<double, kUnknowns + 1>, kUnknowns> a{};  // normal equations and right side
-  double weights = 0, low = found[0].row->log_utilisation, high = low;
-  for (std::size_t i = 0; i < size; ++i) weights += weight(i);
-  for (std::size_t i = 0; i < size; ++i) {
-    const Row& row = *found[i].row;
-    std::array<double, kUnknowns + 1> terms;
-    terms[0] = 1;
-    for (std::size_t d = 0; d < kAxes; ++d) terms[d + 1] = row.at[d] - at[d];
-    terms[kUnknowns] = row.log_utilisation;
-    const double w = weight(i) / weights;
+namespace {
+
+// height = p[0] + p[1] x[0] + p[2] x[1] + ..
+constexpr std::size_t kUnknowns = MeasuredRows::kAxes + 1;
+using Plane = std::array<double, kUnknowns>;
+using PlaneRow = std::array<double, kUnknowns + 1>;  // 1, x.., height
+
+double height_of(const Plane& plane, const PlaneRow& row) {
+  double sum = 0;
+  for (std::size_t i = 0; i < kUnknowns; ++i) sum += plane[i] * row[i];
+  return sum;
+}
+
+// The plane of least weighted squares.
+Plane fit_plane(std::span<const PlaneRow> rows, std::span<const double> weights) {
+  std::array<PlaneRow, kUnknowns> a{};  // normal equations and their right side
+  double sum = 0;
+  for (const double w : weights) sum += w;
+  for (std::size_t i = 0; i < rows.size(); ++i)
     for (std::size_t r = 0; r < kUnknowns; ++r)
-      for (std::size_t c = 0; c <= kUnknowns; ++c) a[r][c] += w * terms[r] * terms[c];
-    low = std::min(low, row.log_utilisation);
-    high = std::max(high, row.log_utilisation);
-  }
+      for (std::size_t c = 0; c <= kUnknowns; ++c) a[r][c] += weights[i] / sum * rows[i][r] * rows[i][c];
   for (std::size_t d = 1; d < kUnknowns; ++d) a[d][d] += kRidge;
-  // Positive definite, so elimination needs no pivoting; backwards, because only unknown 0 is wanted.
+  // Positive definite, so elimination needs no pivoting. The upper triangle is cleared.
   for (std::size_t p = kUnknowns; p-- > 1;)
     for (std::size_t r = 0; r < p; ++r) {
       const double factor = a[r][p] / a[p][p];
       for (std::size_t c = 0; c <= kUnknowns; ++c) a[r][c] -= factor * a[p][c];
     }
-  return std::clamp(a[0][kUnknowns] / a[0][0], low, high);
+  Plane plane;
+  for (std::size_t r = 0; r < kUnknowns; ++r) {
+    plane[r] = a[r][kUnknowns];
+    for (std::size_t c = 0; c < r; ++c) plane[r] -= a[r][c] * plane[c];
+    plane[r] /= a[r][r];
+  }
+  return plane;
+}
+
+double median(std::span<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+}  // namespace
+
+double MeasuredRows::Nearest::plane(const Point& at) const {
+  std::array<PlaneRow, kNeighbours> rows;
+  std::array<double, kNeighbours> near, weights, off, scratch;
+  for (std::size_t i = 0; i < size; ++i) {
+    rows[i][0] = 1;
+    for (std::size_t d = 0; d < kAxes; ++d) rows[i][d + 1] = found[i].row->at[d] - at[d];
+    rows[i][kUnknowns] = found[i].row->log_utilisation;
+    weights[i] = near[i] = weight(i);
+  }
+  const std::span<const PlaneRow> all(rows.data(), size);
+  Plane fitted = fit_plane(all, {weights.data(), size});
+  for (int round = 0; round < kReweightings; ++round) {
+    for (std::size_t i = 0; i < size; ++i)
+      scratch[i] = off[i] = std::abs(rows[i][kUnknowns] - height_of(fitted, rows[i]));
+    const double scale = 2 * (median({scratch.data(), size}) + kNoise);
+    for (std::size_t i = 0; i < size; ++i) weights[i] = near[i] / (1 + off[i] * off[i] / (scale * scale));
+    fitted = fit_plane(all, {weights.data(), size});
+  }
+  const auto by_height = [](const PlaneRow& a, const PlaneRow& b) { return a[kUnknowns] < b[kUnknowns]; };
+  const auto [low, high] = std::minmax_element(all.begin(), all.end(), by_height);
+  return std::clamp(fitted[0], (*low)[kUnknowns], (*high)[kUnknowns]);
 }
 
 void MeasuredRows::finish() {
@@ -266,7 +315,7 @@ void KernelTable::finish(const Gpu& measured_on) {
     const HeadShape heads{row.shape.q_heads, row.shape.kv_heads};
     const OpTime reference = decode_attention_time(gpu, row.shape, equal_contexts(row.sequences, row.tokens));
     const auto tokens = static_cast<double>(row.tokens);
-    const MeasuredRows::Point at = point(row.shape, row.sequences, tokens);
+    const MeasuredRows::Point at = decode_point(row.shape, row.sequences, tokens);
     const double log_utilisation = std::log(reference.total / row.us);
     of.rows.add(at, log_utilisation);
     of.range[heads].add({row.sequences, row.tokens, 0});
@@ -279,7 +328,7 @@ void KernelTable::finish(const Gpu& measured_on) {
     AttentionRows& of = prefill_[key_of(row.shape)];
     chunks.assign(static_cast<std::size_t>(row.sequences), {row.tokens, 0});
     const OpTime reference = prefill_attention_time(gpu, row.shape, chunks);
-    of.rows.add(point(row.shape, row.sequences, static_cast<double>(row.tokens)),
+    of.rows.add(prefill_point(row.shape, row.sequences, static_cast<double>(row.tokens)),
                 std::log(reference.total / row.us));
     of.range[{row.shape.q_heads, row.shape.kv_heads}].add({row.sequences, row.tokens, 0});
   }
@@ -314,7 +363,7 @@ std::optional<OpTime> KernelTable::decode(const Gpu& gpu, const AttentionShape& 
   const auto range = ranges.find({shape.q_heads, shape.kv_heads});
   if (range == ranges.end()) return std::nullopt;
   const bool inside = range->second.contains({decodes.sequences, std::llround(mean), 0});
-  const double u = rows.log_utilisation(point(shape, decodes.sequences, mean), inside);
+  const double u = rows.log_utilisation(decode_point(shape, decodes.sequences, mean), inside);
   return at_utilisation(decode_attention_time(gpu, shape, decodes), u,
                         decode_attention_floor_us(gpu, shape, decodes), inside);
 }
@@ -334,7 +383,7 @@ std::optional<OpTime> KernelTable::prefill(const Gpu& gpu, const AttentionShape&
   const auto sequences = static_cast<std::int64_t>(chunks.size());
   const double mean = static_cast<double>(tokens) / static_cast<double>(sequences);
   const bool inside = range->second.contains({sequences, std::llround(mean), 0});
-  const double u = of->second.rows.log_utilisation(point(shape, sequences, mean), inside);
+  const double u = of->second.rows.log_utilisation(prefill_point(shape, sequences, mean), inside);
   return at_utilisation(prefill_attention_time(gpu, shape, chunks), u,
                         prefill_attention_floor_us(gpu, shape, chunks), inside && !history);
 }

@@ -67,20 +67,22 @@ OpTime grouped_gemm(const Gpu& gpu, const MoeShape& s, double padded_rows, int b
 
 }  // namespace
 
-double moe_floor_us(const Gpu& gpu, const MoeShape& s) {
+double moe_floor_us(const Gpu& gpu, const MoeShape& s) { return moe_floor_us(gpu, s, expert_load(s)); }
+
+OpTime moe_time(const Gpu& gpu, const MoeShape& s) { return moe_time(gpu, s, expert_load(s)); }
+
+double moe_floor_us(const Gpu& gpu, const MoeShape& s, const ExpertLoad& load) {
   const Sizes z = sizes_of(s);
-  const ExpertLoad load = expert_load(s);
   return physics_floor_us(flops_of(z, load.rows()), gpu.peak_flops(s.dtype), load.touched() * z.weights,
                           gpu.hbm_bytes_per_us());
 }
 
-OpTime moe_time(const Gpu& gpu, const MoeShape& s) {
+OpTime moe_time(const Gpu& gpu, const MoeShape& s, const ExpertLoad& load) {
   TESSERA_CHECK(s.tokens > 0 && s.top_k > 0 && s.experts > 0 && s.tp > 0 && s.ep > 0,
                 "experts with work to do");
   const MoeParams& p = gpu.kernels->moe;
   const Sizes z = sizes_of(s);
   const double es = bytes_of(s.dtype);
-  const ExpertLoad load = expert_load(s);
   const double rows = load.rows(), touched = load.touched();
   const double tokens = static_cast<double>(s.tokens);
   const double all_rows = tokens * s.top_k;
@@ -109,7 +111,7 @@ OpTime moe_time(const Gpu& gpu, const MoeShape& s) {
   t.launch += fixed;
   t.hbm += elementwise;
   t.in_range = bytes_of(s.dtype) == 2;  // fitted on 16-bit weights only
-  TESSERA_CHECK(t.total >= moe_floor_us(gpu, s), "a prediction is never faster than physics allows");
+  TESSERA_CHECK(t.total >= moe_floor_us(gpu, s, load), "a prediction is never faster than physics allows");
   return t;
 }
 

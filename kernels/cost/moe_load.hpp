@@ -1,12 +1,25 @@
-// How many assignments the experts of the measured rank get.
+// The shape of a routed-expert layer, and how many assignments the experts of the measured rank get.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "kernels/cost/moe.hpp"
+#include "models/hardware/gpu.hpp"
 
 namespace tessera {
+
+struct MoeShape {
+  std::int64_t tokens = 1;  // tokens entering the layer (all ranks of the expert-parallel group)
+  std::int64_t hidden = 1;
+  std::int64_t expert_width = 1;  // full width of one expert; divided by tp below
+  int experts = 1;
+  int top_k = 1;
+  int tp = 1;  // tensor-parallel slices of each expert
+  int ep = 1;  // ranks the experts are spread over
+  bool gated = true;
+  DType dtype = DType::bf16;
+  double power_law = 0;  // 0: balanced; else the exponent alpha of the expert popularity
+};
 
 // Experts of one rank with their assignments, as groups of equal experts. Counts may be fractions: they are
 // expectations over routings.

@@ -83,7 +83,11 @@ class ProfileOperators final : public StepOperators {
     time.total = layers_ * us;
     return time;
   }
-  double skew_us(std::size_t, const DecodeBatch&) override { return 0; }
+  OpTime prefill_attention(std::size_t group, std::span<const PrefillChunk> chunks) override {
+    return mixed_attention(group, {}, chunks);
+  }
+  [[nodiscard]] bool one_kernel_for_mixed() const override { return true; }
+  [[nodiscard]] bool sees_skew(std::size_t) const override { return false; }
   [[nodiscard]] std::span<const std::int64_t> windows() const override { return {}; }
   [[nodiscard]] bool has_full_attention() const override { return true; }
   [[nodiscard]] double kv_bytes_per_token(std::size_t) const override { return kv_bytes_; }

@@ -11,7 +11,7 @@ Replica::Replica(const ReplicaSpec& spec, StepCost& cost, Metrics& metrics)
     : spec_(spec),
       cost_(cost),
       metrics_(metrics),
-      pool_(static_cast<std::uint32_t>(spec.kv_blocks), {.null_block = false, .prefix_caching = spec.prefix_cache}),
+      pool_(static_cast<std::uint32_t>(spec.kv_blocks), {.null_block = false, .prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
       decodes_(spec.block_tokens, cost.windows()),
       flights_(static_cast<std::size_t>(spec.async_depth)) {
   TESSERA_CHECK(spec.kv_blocks > 0 && spec.async_depth >= 1, "an engine has blocks and a step in flight");
@@ -293,8 +293,11 @@ void Replica::run_chunk(Slot slot, std::int64_t tokens) {
   const std::int64_t after = before + tokens;
   const std::int64_t want = ceil_div(spec_.allocate_full_prompt ? seq.target : after, spec_.block_tokens);
   const auto have = static_cast<std::int64_t>(seq.blocks.size());
-  for (std::int64_t i = have; i < want; ++i) seq.blocks.push_back(pool_.allocate());
-  held_slots_ += std::max<std::int64_t>(0, want - have) * spec_.block_tokens;
+  if (want > have) {
+    seq.blocks.resize(static_cast<std::size_t>(want));
+    pool_.allocate_n(std::span(seq.blocks).subspan(static_cast<std::size_t>(have)));
+    held_slots_ += (want - have) * spec_.block_tokens;
+  }
   seq.computed = static_cast<std::int32_t>(after);
   resident_ += tokens;
   publish_full_blocks(seq, before, after);

@@ -38,6 +38,7 @@ struct ReplicaSpec {
   std::int64_t block_tokens = 16;
   std::int64_t kv_blocks = 0;      // blocks requests can hold (a null block already taken off)
   bool prefix_cache = true;
+  bool hashed_prompts = true;      // false: no request will bring block hashes, so none are kept
   // Scheduler rules (values differ between vllm and sarathi).
   bool reserve_full_prompt = true;    // all known tokens must fit before a request is admitted
   bool allocate_full_prompt = false;  // and are allocated at once (Sarathi-Serve, vLLM V0)

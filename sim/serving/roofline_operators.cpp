@@ -45,6 +45,7 @@ class RooflineOperators final : public StepOperators {
     if (engine.attention_backend != "auto") gpu_.kernels->attention.kernel = engine.attention_backend;
     for (const AttentionOp& op : model_.step.attention) {
       const std::int64_t span = span_of(op);
+      latent_ = latent_ || op.kind != AttentionOp::Kind::gqa;
       if (span == 0) has_full_ = true;
       else if (std::find(windows_.begin(), windows_.end(), span) == windows_.end()) windows_.push_back(span);
     }
@@ -102,33 +103,26 @@ class RooflineOperators final : public StepOperators {
     return time;
   }
 
-  OpTime mixed_attention(std::size_t group, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) override {
+  OpTime prefill_attention(std::size_t group, std::span<const PrefillChunk> chunks) override {
     OpTime time;
     std::int64_t tokens = 0;
     for (const PrefillChunk& chunk : chunks) tokens += chunk.tokens;
-    for (const AttentionOp& op : groups_[group]) {
-      if (op.rows == Rows::prefill) time += attention(op, {}, chunks) * static_cast<double>(op.layers);
-      else if (op.rows == Rows::decode) {
-        if (decodes.sequences > 0) time += attention(op, decodes, {}) * static_cast<double>(op.layers);
-      } else time += attention(op, decodes, chunks) * static_cast<double>(op.layers);
-    }
-    if (group == own_rows_group()) {
-      if (decodes.sequences > 0) time += own_rows(Rows::decode, decodes.sequences);
-      time += own_rows(Rows::prefill, tokens);
-    }
+    for (const AttentionOp& op : groups_[group])
+      if (op.rows != Rows::decode) time += attention(op, {}, chunks) * static_cast<double>(op.layers);
+    if (group == own_rows_group()) time += own_rows(Rows::prefill, tokens);
     return time;
   }
 
-  double skew_us(std::size_t group, const DecodeBatch& decodes) override {
-    if (group != 0) return 0;  // contexts under a window are nearly equal
-    double us = 0;
-    DecodeBatch even = decodes;
-    even.longest = {};
-    for (const AttentionOp& op : groups_[group])
-      if (op.rows != Rows::prefill && op.kind == AttentionOp::Kind::gqa)
-        us += (attention(op, decodes, {}).total - attention(op, even, {}).total) * static_cast<double>(op.layers);
-    return std::max(0.0, us);
+  [[nodiscard]] bool one_kernel_for_mixed() const override { return !engine_.separate_prefill_kernel && !latent_; }
+
+  OpTime mixed_attention(std::size_t group, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) override {
+    OpTime time;
+    for (const AttentionOp& op : groups_[group]) time += attention(op, decodes, chunks) * static_cast<double>(op.layers);
+    return time;
   }
+
+  // Contexts under a window are nearly equal.
+  [[nodiscard]] bool sees_skew(std::size_t group) const override { return group == 0 && !latent_; }
 
   [[nodiscard]] std::span<const std::int64_t> windows() const override { return windows_; }
   [[nodiscard]] bool has_full_attention() const override { return has_full_; }
@@ -226,9 +220,7 @@ class RooflineOperators final : public StepOperators {
     shape.block_tokens = static_cast<int>(block_tokens_);
     if (chunks.empty()) return decode_attention_time(gpu_, shape, decodes);
     if (decodes.sequences == 0) return prefill_attention_time(gpu_, shape, chunks);
-    if (!engine_.separate_prefill_kernel) return mixed_attention_time(gpu_, shape, decodes, chunks);
-    OpTime time = decode_attention_time(gpu_, shape, decodes);
-    return time += prefill_attention_time(gpu_, shape, chunks);
+    return mixed_attention_time(gpu_, shape, decodes, chunks);
   }
 
   OpTime latent_attention(const AttentionOp& op, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) {
@@ -252,6 +244,7 @@ class RooflineOperators final : public StepOperators {
   std::int64_t block_tokens_;
   std::vector<std::int64_t> windows_;
   bool has_full_ = false;
+  bool latent_ = false;  // MLA: prompts and decodes run different kernels
   std::vector<std::vector<AttentionOp>> groups_;
   std::vector<double> kv_bytes_;
   double weight_read_ = 0;

@@ -141,6 +141,7 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   }
   ReplicaSpec spec = replica_spec(config, limits, usable);
   spec.leap = hooks.leap;
+  spec.hashed_prompts = trace->info().block_tokens > 0;
   std::vector<std::unique_ptr<Replica>> replicas;
   for (std::int64_t i = 0; i < config.replicas; ++i) replicas.push_back(std::make_unique<Replica>(spec, *cost, metrics));
 

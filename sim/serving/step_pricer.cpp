@@ -25,19 +25,25 @@ void charge(StepTerms& terms, StepPart part, const OpTime& time) {
   terms.host += time.host;
 }
 
+constexpr std::int64_t kExactTokens = 64, kFineTokens = 2048;
+constexpr std::int64_t kExactChunk = 128, kChunkStep = 16;
+constexpr std::int64_t kSkewUses = 64;
+
 std::int64_t to_ps(double us) { return microseconds(us).count(); }
 
 }  // namespace
 
 StepPricer::StepPricer(std::unique_ptr<StepOperators> operators)
-    : ops_(std::move(operators)), groups_(1 + ops_->windows().size()), curves_(groups_) {
+    : ops_(std::move(operators)), groups_(1 + ops_->windows().size()), curves_(groups_), skew_(groups_), chunks_(groups_) {
   TESSERA_CHECK(ops_->windows().size() <= kMaxWindows, "a model mixes few window sizes");
   knots_ = {1, 4, 8};
   for (double k = 16; k < 3e8; k *= std::sqrt(std::sqrt(2.0))) knots_.push_back(std::round(k));
 }
 
 const StepPricer::Memo& StepPricer::dense(std::int64_t tokens, bool with_prefill) {
-  const std::int64_t padded = ops_->padded_tokens(tokens, with_prefill);
+  // No tile has fewer than 16 rows, so times move in steps much wider than these.
+  std::int64_t padded = ops_->padded_tokens(tokens, with_prefill);
+  if (padded > kExactTokens) padded = ceil_div(padded, padded > kFineTokens ? 32 : 8) * (padded > kFineTokens ? 32 : 8);
   std::vector<Memo>& memos = dense_[with_prefill ? 1 : 0];
   const auto at = static_cast<std::size_t>(padded);
   if (at >= memos.size()) memos.resize(at + 1);
@@ -83,6 +89,58 @@ StepPricer::OnCurve StepPricer::on_curve(std::size_t group, std::int64_t sequenc
   return at;
 }
 
+StepPricer::OnCurve StepPricer::decode(std::size_t group, const DecodeBatch& batch) {
+  const double mean = static_cast<double>(batch.kv_tokens) / static_cast<double>(batch.sequences);
+  OnCurve at = on_curve(group, batch.sequences, mean);
+  at.segment_end -= mean;
+  if (ops_->sees_skew(group)) {
+    const double skew = skew_us(group, batch, at.time.total);
+    at.time.total += skew;
+    at.time.launch += skew;
+  }
+  return at;
+}
+
+double StepPricer::skew_us(std::size_t group, const DecodeBatch& batch, double even_us) {
+  if (batch.longest.empty() || batch.longest.front() == batch.longest.back()) return 0;
+  Skew& kept = skew_[group];
+  const bool like_before = kept.uses > 0 && kept.uses < kSkewUses && kept.longest == batch.longest.front() &&
+                           16 * std::abs(kept.sequences - batch.sequences) <= kept.sequences;
+  if (like_before) {
+    ++kept.uses;
+  } else {
+    kept = {batch.sequences, 1, batch.longest.front(), std::max(0.0, ops_->decode_attention(group, batch).total - even_us)};
+  }
+  return kept.us;
+}
+
+const OpTime& StepPricer::chunk_at(std::size_t group, std::int64_t tokens, std::size_t history_knot) {
+  auto& by_tokens = chunks_[group];
+  const auto n = static_cast<std::size_t>(tokens);
+  if (n >= by_tokens.size()) by_tokens.resize(n + 1);
+  if (by_tokens[n].empty()) by_tokens[n].resize(knots_.size() + 1);
+  Knot& knot = by_tokens[n][history_knot];
+  if (!knot.filled) {
+    const PrefillChunk chunk{tokens, history_knot == 0 ? 0 : static_cast<std::int64_t>(knots_[history_knot - 1])};
+    knot = {true, ops_->prefill_attention(group, {&chunk, 1})};
+  }
+  return knot.time;
+}
+
+OpTime StepPricer::prefill(std::size_t group, std::span<const PrefillChunk> chunks) {
+  if (chunks.size() != 1) return ops_->prefill_attention(group, chunks);
+  const PrefillChunk& chunk = chunks.front();
+  const std::int64_t tokens = chunk.tokens <= kExactChunk ? chunk.tokens : ceil_div(chunk.tokens, kChunkStep) * kChunkStep;
+  if (chunk.history == 0) return chunk_at(group, tokens, 0);
+  const auto history = static_cast<double>(chunk.history);
+  const auto above = std::upper_bound(knots_.begin(), knots_.end() - 1, history);
+  const auto high = static_cast<std::size_t>(above - knots_.begin());  // knot 0 is no history at all
+  const double low_at = high == 0 ? 0 : knots_[high - 1];
+  const double share = (history - low_at) / (knots_[high] - low_at);
+  OpTime time = chunk_at(group, tokens, high + 1) * share;
+  return time += chunk_at(group, tokens, high) * (1 - share);
+}
+
 StepPrice StepPricer::price(const StepShape& shape) {
   const bool with_prefill = !shape.chunks.empty();
   const Memo& by_tokens = dense(shape.tokens(), with_prefill);
@@ -102,17 +160,16 @@ StepPrice StepPricer::price(const StepShape& shape) {
     batch.longest = shape.lengths;
     batch.offset = shape.offset;
     OpTime time;
-    if (with_prefill) {
+    if (with_prefill && batch.sequences > 0 && ops_->one_kernel_for_mixed()) {
       time = ops_->mixed_attention(group, batch, shape.chunks);
     } else {
-      const double mean = static_cast<double>(batch.kv_tokens) / static_cast<double>(batch.sequences);
-      const OnCurve at = on_curve(group, batch.sequences, mean);
-      time = at.time;
-      const double skew = ops_->skew_us(group, batch);
-      time.total += skew;
-      time.launch += skew;
-      slope_us += at.slope_us;
-      segment_steps = std::min(segment_steps, at.segment_end - mean);
+      if (batch.sequences > 0) {
+        const OnCurve at = decode(group, batch);
+        time = at.time;
+        slope_us += at.slope_us;
+        segment_steps = std::min(segment_steps, at.segment_end);
+      }
+      if (with_prefill) time += prefill(group, shape.chunks);
     }
     charge(price.terms, StepPart::attention, time);
     total_us += time.total;

@@ -2,9 +2,11 @@
 //
 // A step is: everything whose time depends on the token count alone (GEMMs, experts, elementwise,
 // collectives; one memo per padded token count) + LM head and sampler (one memo per sampled count) +
-// attention. Decode-only attention is kept as one curve per batch size over the mean context, knots a
-// factor 2^(1/4) apart, linear between (error against the direct formula is tested), plus the exposed tail
-// of the longest sequences, priced when the batch changes. Attention of steps with prefill is computed directly.
+// attention. Decode attention is kept as one curve per batch size over the mean context, knots a factor
+// 2^(1/4) apart, linear between, plus what unequal contexts add, looked at again when the longest sequence
+// or a sixteenth of the batch changed. A lone prefill chunk is kept as curves over its history, one per
+// token count (every 16th above 128). Steps that one kernel runs whole (FlashAttention-2 under vLLM v1) or
+// with several chunks are computed directly. The error of all this against direct sums is tested.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +29,12 @@ class StepOperators {
   virtual StepTerms head(std::int64_t sampled) = 0;  // LM head and sampler
   // Attention of the layers of one group (see windows()); group 0 is full attention.
   virtual OpTime decode_attention(std::size_t group, const DecodeBatch& decodes) = 0;
+  virtual OpTime prefill_attention(std::size_t group, std::span<const PrefillChunk> chunks) = 0;
+  // Decodes and chunks in one step: the two kernels one after the other, or one kernel for both.
+  [[nodiscard]] virtual bool one_kernel_for_mixed() const = 0;
   virtual OpTime mixed_attention(std::size_t group, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) = 0;
-  // What a batch of unequal contexts costs beyond one of equal contexts with the same sum.
-  virtual double skew_us(std::size_t group, const DecodeBatch& decodes) = 0;
+  // Whether decode_attention looks at the longest contexts of this group at all.
+  [[nodiscard]] virtual bool sees_skew(std::size_t group) const = 0;
   [[nodiscard]] virtual std::span<const std::int64_t> windows() const = 0;  // of groups 1, 2, ..
   [[nodiscard]] virtual bool has_full_attention() const = 0;
   [[nodiscard]] virtual double kv_bytes_per_token(std::size_t group) const = 0;  // of one rank, all its layers
@@ -68,13 +73,24 @@ class StepPricer final : public StepCost {
   const Memo& head(std::int64_t sampled);
   const Knot& knot(std::size_t group, std::int64_t sequences, std::size_t index);
   OnCurve on_curve(std::size_t group, std::int64_t sequences, double mean_context);
+  OnCurve decode(std::size_t group, const DecodeBatch& batch);
+  double skew_us(std::size_t group, const DecodeBatch& batch, double even_us);
+  OpTime prefill(std::size_t group, std::span<const PrefillChunk> chunks);
+  const OpTime& chunk_at(std::size_t group, std::int64_t tokens, std::size_t history_knot);
 
   std::unique_ptr<StepOperators> ops_;
   std::size_t groups_;
   std::vector<Memo> dense_[2];
   std::vector<Memo> head_;
   std::vector<std::vector<std::vector<Knot>>> curves_;  // [group][sequences][knot]
-  std::vector<double> knots_;
+  std::vector<double> knots_;  // of context
+  struct Skew {
+    std::int64_t sequences = 0, uses = 0;
+    std::int32_t longest = 0;
+    double us = 0;
+  };
+  std::vector<Skew> skew_;                                  // [group]
+  std::vector<std::vector<std::vector<Knot>>> chunks_;      // [group][tokens][history knot]
   std::int64_t out_of_range_ = 0;
 };
 

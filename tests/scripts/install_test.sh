@@ -26,7 +26,8 @@ test_descriptions_come_from_the_prefix() {
   invoke "$prefix/bin/tessera" list gpus
   expect_success
   expect_has "$out" h100-sxm
-  cp "$prefix/share/tessera/configs/gpus/h100-sxm.yaml" "$prefix/share/tessera/configs/gpus/only-in-this-prefix.yaml"
+  local gpus=$prefix/share/tessera/configs/gpus
+  sed 's/^name:.*/name: only-in-this-prefix/' "$gpus/h100-sxm.yaml" >"$gpus/only-in-this-prefix.yaml"
   invoke "$prefix/bin/tessera" list gpus
   expect_has "$out" only-in-this-prefix
 }
