@@ -107,8 +107,8 @@ std::vector<Knob> knobs_of(AttentionRates& r, bool fa3, bool fp8, bool decode, b
   add(decode, "cta_gb_s", r.cta_gb_s, 20, 600);
   add(decode, "hbm_fraction", r.hbm_fraction, 0.6, 0.98);  // best read streams reach 0.98 of the pins
   add(decode, "l2_gb_s", r.l2_gb_s, 1000, 15000);
-  add(decode && !fp8, "l2_share", r.l2_share, 0.3, 1.6);  // of the card, not of the data type
-  add(true, "mma_factor", r.mma_factor, 0.6, 2);
+  add(decode && !fp8, "l2_share", r.l2_share, 0.3, 1.6);      // of the card, not of the data type
+  add(true, "mma_factor", r.mma_factor, fp8 ? 0.9 : 0.6, 2);  // fp8: not beyond the peak of the maximum clock
   add(true, "exp_factor", r.exp_factor, 0.1, 5);
   add(true, "kv_write_us", r.kv_write_us, 0.3, 8);
   add(prefill && fa3, "prefill_launch_us", r.prefill_launch_us, 0.1, 6);

@@ -8,6 +8,11 @@
 
 namespace tessera {
 
+struct Provenance {
+  std::string date;    // of the fit
+  std::string origin;  // who measured the tables, and their licence; may be empty
+};
+
 struct CalibrationNote {
   std::string kernel;
   std::string text;  // what was fitted to, held-out errors, date: goes into the section's source
@@ -18,7 +23,7 @@ struct CalibrationNote {
 // one set of parameters (prefill and decode attention) are fitted together. One note per table, in their
 // order.
 std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTable>& tables,
-                                       const std::string& date);
+                                       const Provenance& provenance);
 
 // Sections of `behaviour` are shared by kernels: replaces the note of one kernel, keeps those of others.
 void put_note(std::string& source, const std::string& kernel, const std::string& text);

@@ -17,7 +17,7 @@ namespace {
 
 struct Arguments {
   std::vector<std::string> files, borrows;
-  std::string gpu, out, date;
+  std::string gpu, out, date, origin;
 };
 
 std::string today() { return fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::chrono::system_clock::now())); }
@@ -33,7 +33,8 @@ void run(const Arguments& args) {
   }
   std::vector<MeasurementTable> tables;
   for (const std::string& file : args.files) tables.push_back(MeasurementTable::load(file));
-  for (const CalibrationNote& note : calibrate(gpu, tables, args.date.empty() ? today() : args.date)) {
+  for (const CalibrationNote& note :
+       calibrate(gpu, tables, {args.date.empty() ? today() : args.date, args.origin})) {
     std::cerr << note.text << "\n";
     if (!note.at_bound.empty())
       std::cerr << "  at a bound of their range: " << join(note.at_bound, ", ") << "\n";
@@ -54,6 +55,7 @@ int main(int argc, char** argv) {
   app.add_option("--gpu", args.gpu, "a name under configs/gpus, or a path")->required();
   app.add_option("--out", args.out, "the kernel behaviour file to write")->required();
   app.add_option("--borrow", args.borrows, "section=gpu: take moe or collectives of another card, rescaled");
+  app.add_option("--origin", args.origin, "who measured the tables and their licence, written into the file");
   app.add_option("--date", args.date, "written into the file (default: today)");
   try {
     app.parse(argc, argv);

@@ -89,6 +89,7 @@ std::vector<std::string> calibrate(Gpu& gpu, std::span<const Row> rows) {
   if (!fp8.empty()) {
     const auto more = fit_cases(gpu,
                                 {{"fp8.quantise_us", &p.fp8.quantise_us, 0.5, 20},
+                                 {"fp8.quantise_row_ns", &p.fp8.quantise_row_ns, 0.05, 50},
                                  {"fp8.quantise_gb_s", &p.fp8.quantise_gb_s, 100, 5000},
                                  {"fp8.compute_fraction", &p.fp8.compute_fraction, 0.3, 1, Scale::linear},
                                  {"fp8.serial_ns_per_k", &p.fp8.serial_ns_per_k, 0.2, 8}},

@@ -13,8 +13,8 @@ bool is_fa3(const Gpu& gpu) { return gpu.kernels->attention.kernel == "fa3"; }
 // fp8 K and V on a card without rates for them: predicted with the 16-bit rates, and said so.
 bool calibrated(const Gpu& gpu, const AttentionShape& shape) {
   const bool wide = bytes_of(shape.kv_dtype) == 2;
-  return (wide || (bytes_of(shape.kv_dtype) == 1 && gpu.kernels->attention.fp8.has_value())) && shape.head_dim >= 64 &&
-         shape.head_dim <= 256;
+  return (wide || (bytes_of(shape.kv_dtype) == 1 && gpu.kernels->attention.fp8.has_value())) &&
+         shape.head_dim >= 64 && shape.head_dim <= 256;
 }
 
 OpTime bounded(OpTime time, double floor_us, bool in_range) {
@@ -34,8 +34,9 @@ double pin_bytes(const Gpu& gpu, const AttentionShape& shape, double bytes) {
 }
 
 double peak(const Gpu& gpu, const AttentionShape& shape) {
-  return gpu.peak_flops(is_fa3(gpu) && bytes_of(shape.kv_dtype) == 1 && gpu.fp8_flops_per_clk_sm > 0 ? DType::fp8
-                                                                                                     : shape.dtype);
+  return gpu.peak_flops(is_fa3(gpu) && bytes_of(shape.kv_dtype) == 1 && gpu.fp8_flops_per_clk_sm > 0
+                            ? DType::fp8
+                            : shape.dtype);
 }
 
 struct Demand {
@@ -75,7 +76,8 @@ Demand prefill_demand(const AttentionShape& shape, std::span<const PrefillChunk>
 
 double floor_of(const Gpu& gpu, const AttentionShape& shape, const Demand& a, const Demand& b = {}) {
   const double bytes = a.kv_bytes + a.io_bytes + b.kv_bytes + b.io_bytes;
-  return physics_floor_us(a.flops + b.flops, peak(gpu, shape), pin_bytes(gpu, shape, bytes), gpu.hbm_bytes_per_us());
+  return physics_floor_us(a.flops + b.flops, peak(gpu, shape), pin_bytes(gpu, shape, bytes),
+                          gpu.hbm_bytes_per_us());
 }
 
 }  // namespace
@@ -84,14 +86,17 @@ OpTime decode_attention_time(const Gpu& gpu, const AttentionShape& shape, const 
   if (decodes.sequences == 0) return {};
   check_shape(shape);
   TESSERA_CHECK(decodes.kv_tokens >= decodes.sequences, "a context length counts the token being decoded");
-  const OpTime time = is_fa3(gpu) ? fa3::decode_time(gpu, shape, decodes) : fa2::decode_time(gpu, shape, decodes);
+  const OpTime time =
+      is_fa3(gpu) ? fa3::decode_time(gpu, shape, decodes) : fa2::decode_time(gpu, shape, decodes);
   return bounded(time, decode_attention_floor_us(gpu, shape, decodes), calibrated(gpu, shape));
 }
 
-OpTime prefill_attention_time(const Gpu& gpu, const AttentionShape& shape, std::span<const PrefillChunk> chunks) {
+OpTime prefill_attention_time(const Gpu& gpu, const AttentionShape& shape,
+                              std::span<const PrefillChunk> chunks) {
   if (chunks.empty()) return {};
   check_shape(shape);
-  const OpTime time = is_fa3(gpu) ? fa3::chunks_time(gpu, shape, chunks) : fa2::chunks_time(gpu, shape, chunks);
+  const OpTime time =
+      is_fa3(gpu) ? fa3::mixed_time(gpu, shape, {}, chunks) : fa2::mixed_time(gpu, shape, {}, chunks);
   return bounded(time, prefill_attention_floor_us(gpu, shape, chunks), calibrated(gpu, shape));
 }
 
@@ -100,10 +105,9 @@ OpTime mixed_attention_time(const Gpu& gpu, const AttentionShape& shape, const D
   if (chunks.empty()) return decode_attention_time(gpu, shape, decodes);
   if (decodes.sequences == 0) return prefill_attention_time(gpu, shape, chunks);
   check_shape(shape);
-  const OpTime time =
-      is_fa3(gpu) ? fa3::mixed_time(gpu, shape, decodes, chunks) : fa2::mixed_time(gpu, shape, decodes, chunks);
-  const double floor_us =
-      floor_of(gpu, shape, decode_demand(shape, decodes), prefill_demand(shape, chunks));
+  const OpTime time = is_fa3(gpu) ? fa3::mixed_time(gpu, shape, decodes, chunks)
+                                  : fa2::mixed_time(gpu, shape, decodes, chunks);
+  const double floor_us = floor_of(gpu, shape, decode_demand(shape, decodes), prefill_demand(shape, chunks));
   return bounded(time, floor_us, calibrated(gpu, shape));
 }
 
@@ -111,7 +115,8 @@ double decode_attention_floor_us(const Gpu& gpu, const AttentionShape& shape, co
   return floor_of(gpu, shape, decode_demand(shape, decodes));
 }
 
-double prefill_attention_floor_us(const Gpu& gpu, const AttentionShape& shape, std::span<const PrefillChunk> chunks) {
+double prefill_attention_floor_us(const Gpu& gpu, const AttentionShape& shape,
+                                  std::span<const PrefillChunk> chunks) {
   return floor_of(gpu, shape, prefill_demand(shape, chunks));
 }
 

@@ -17,12 +17,12 @@ namespace tessera {
 struct AttentionShape {
   int q_heads = 1;
   int kv_heads = 1;
-  int head_dim = 128;      // of K
+  int head_dim = 128;  // of K
   int v_head_dim = 128;
   std::int64_t window = 0;  // 0: full
   DType dtype = DType::bf16;
   DType kv_dtype = DType::bf16;
-  int block_tokens = 16;    // KV page size
+  int block_tokens = 16;  // KV page size
   // Replays over the same buffers, as the public tables were measured, may hit L2; in serving the
   // weights of a layer flush it between two uses.
   bool replayed = false;
@@ -31,9 +31,10 @@ struct AttentionShape {
 // Decoding sequences as aggregates. Context lengths count the token being decoded.
 struct DecodeBatch {
   std::int64_t sequences = 0;
-  std::int64_t kv_tokens = 0;   // sum of context lengths
-  // The longest contexts in descending order of (length - offset); at least min(sequences, 64) of them,
-  // so that tails are seen without walking the batch. Empty: all equal to the mean.
+  std::int64_t kv_tokens = 0;  // sum of context lengths
+  // The longest contexts, descending, each less `offset` (so a loop may keep them fixed while all grow);
+  // at least min(sequences, 32) of them, so that tails are seen without walking the batch. Empty: all equal
+  // to the mean.
   std::span<const std::int32_t> longest = {};
   std::int64_t offset = 0;
 };
@@ -45,12 +46,14 @@ struct PrefillChunk {
 };
 
 OpTime decode_attention_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch& decodes);
-OpTime prefill_attention_time(const Gpu& gpu, const AttentionShape& shape, std::span<const PrefillChunk> chunks);
+OpTime prefill_attention_time(const Gpu& gpu, const AttentionShape& shape,
+                              std::span<const PrefillChunk> chunks);
 OpTime mixed_attention_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch& decodes,
                             std::span<const PrefillChunk> chunks);
 
 // Physics floors of the same three.
 double decode_attention_floor_us(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch& decodes);
-double prefill_attention_floor_us(const Gpu& gpu, const AttentionShape& shape, std::span<const PrefillChunk> chunks);
+double prefill_attention_floor_us(const Gpu& gpu, const AttentionShape& shape,
+                                  std::span<const PrefillChunk> chunks);
 
 }  // namespace tessera

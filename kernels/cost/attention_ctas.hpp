@@ -12,7 +12,7 @@ namespace tessera {
 
 class CtaList {
  public:
-  static constexpr std::size_t kChunks = 32;     // with lengths of their own; further ones share their mean
+  static constexpr std::size_t kChunks = 32;      // with lengths of their own; further ones share their mean
   static constexpr std::size_t kChunkGroups = 8;  // lengths that stand for the row blocks of one chunk
 
   void add(double length, double count) { list_[size_++] = {length, count}; }

@@ -5,15 +5,15 @@
 // Decode: CTAs of all sequences in the fluid queue; start-up exposed, queries and outputs on top.
 // Anything with a prefill token: list schedule of the row blocks of every query head.
 // Source of geometry: kernels/tiles/attention_fa2.hpp; of constants: AttentionParams::source.
-#include "kernels/cost/attention_kernels.hpp"
-#include "kernels/cost/attention_ctas.hpp"
-#include "kernels/cost/attention_machine.hpp"
 #include "kernels/tiles/attention_fa2.hpp"
+#include "kernels/cost/attention_ctas.hpp"
+#include "kernels/cost/attention_kernels.hpp"
+#include "kernels/cost/attention_machine.hpp"
 
 namespace tessera::fa2 {
 namespace {
 
-constexpr double kPrefillExposed = 0.5;   // of prefill memory time that overlaps nothing
+constexpr double kPrefillExposed = 0.5;  // of prefill memory time that overlaps nothing
 // A CTA without work waits once for its sequence's lengths and once to be replaced.
 constexpr double kEmptyCtaLatencies = 2;
 
@@ -67,7 +67,8 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
   CtaList list;
   const auto cta = [&](double tiles) { return m.cta_us() + std::max(1.0, tiles) * residency.tile_us; };
   for (std::size_t i = 0; i < lengths.known(); ++i)
-    list.add(cta(static_cast<double>(tiles_of(window_tiles(lengths.length(i), shape.window, t.n), splits))), 1);
+    list.add(cta(static_cast<double>(tiles_of(window_tiles(lengths.length(i), shape.window, t.n), splits))),
+             1);
   const double rest_tiles = lengths.rest_tiles(shape.window, t.n);
   if (lengths.others() > 0)
     list.add(cta(lengths.known() == 0 ? std::ceil(rest_tiles / splits) : rest_tiles / splits),
@@ -85,15 +86,12 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
                         (splits > 1 ? m.combine_us(rows, splits, shape.head_dim % 128 == 0 ? 4 : 8) : 0);
   OpTime time;
   time.total = around + heated(main.schedule, m.rates.heat) - main.schedule + main.total + io * m.us_per_byte;
-  time.compute = lengths.visible() / t.n * static_cast<double>(heads * row_blocks) * residency.compute / m.sms;
+  time.compute =
+      lengths.visible() / t.n * static_cast<double>(heads * row_blocks) * residency.compute / m.sms;
   time.hbm = kv * (1 - m.hit) * m.hbm_us_per_byte * m.paging();
   time.l2 = kv * m.hit * m.l2_us_per_byte + rereads;
   time.launch = around;
   return time;
-}
-
-OpTime chunks_time(const Gpu& gpu, const AttentionShape& shape, std::span<const PrefillChunk> chunks) {
-  return mixed_time(gpu, shape, DecodeBatch{}, chunks);
 }
 
 OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch& decodes,
@@ -133,12 +131,15 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
   };
   for (std::size_t i = 0; i < lengths.known(); ++i)
     add_decode(static_cast<double>(window_tiles(lengths.length(i), shape.window, t.n)), 1);
-  if (lengths.others() > 0) add_decode(lengths.rest_tiles(shape.window, t.n), static_cast<double>(lengths.others()));
-  for (const PrefillChunk& chunk : chunks) list.add_blocks(blocks_of(chunk), chunks.size(), m.cta_us(), residency.tile_us);
+  if (lengths.others() > 0)
+    add_decode(lengths.rest_tiles(shape.window, t.n), static_cast<double>(lengths.others()));
+  for (const PrefillChunk& chunk : chunks)
+    list.add_blocks(blocks_of(chunk), chunks.size(), m.cta_us(), residency.tile_us);
 
   // The grid has as many row blocks for every sequence as the longest chunk needs; the others only look
   // at their length and leave.
-  const double launched = heads * static_cast<double>(most_blocks) * (static_cast<double>(chunks.size()) + sequences);
+  const double launched =
+      heads * static_cast<double>(most_blocks) * (static_cast<double>(chunks.size()) + sequences);
   const double empty = (launched - ctas) / residency.slots * kEmptyCtaLatencies * gpu.l2_latency_ns * 1e-3;
   const double schedule =
       empty + queue_time({.lengths = list.sorted(), .copies = heads}, residency.slots, 0, 0).schedule;
@@ -149,7 +150,8 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
   const double memory = (kv + io) * m.us_per_byte + again * (1 - kept) * m.bytes_us(0);
   const double feed = again * kept * m.l2_us_per_byte;
   // Queries come in and outputs go out at the ends of a CTA, the new keys with its first tiles.
-  const double exposed = kPrefillExposed * (io + static_cast<double>(tokens) * token_bytes * shape.kv_heads) * m.us_per_byte;
+  const double exposed =
+      kPrefillExposed * (io + static_cast<double>(tokens) * token_bytes * shape.kv_heads) * m.us_per_byte;
   OpTime time;
   time.launch = m.rates.launch_us + m.kv_write_us(new_tokens) + empty;
   time.total = m.rates.launch_us + m.kv_write_us(new_tokens) +

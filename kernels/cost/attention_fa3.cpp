@@ -6,19 +6,19 @@
 // SMs finish together; the combine kernel runs whenever splits were allowed.
 // Prefill: longest row blocks first, so the tail costs little.
 // Source of geometry: kernels/tiles/attention_fa3.hpp; of constants: AttentionParams::source.
+#include "kernels/tiles/attention_fa3.hpp"
 #include "kernels/cost/attention_kernels.hpp"
 #include "kernels/cost/attention_lengths.hpp"
 #include "kernels/cost/attention_machine.hpp"
-#include "kernels/tiles/attention_fa3.hpp"
 
 #include <array>
 
 namespace tessera::fa3 {
 namespace {
 
-constexpr double kDecodeCompute = 0.2;     // of t_c that the producer does not hide in decode
-constexpr double kDescendingTail = 0.3;    // of the longest CTA, longest dispatched first
-constexpr double kPrefillExposed = 0.5;    // of prefill memory time that overlaps nothing
+constexpr double kDecodeCompute = 0.2;       // of t_c that the producer does not hide in decode
+constexpr double kDescendingTail = 0.3;      // of the longest CTA, longest dispatched first
+constexpr double kPrefillExposed = 0.5;      // of prefill memory time that overlaps nothing
 constexpr double kUnsplitCombineUs = 0.016;  // combine kernel, per sequence it finds nothing to do for
 
 bool is_fp8(const AttentionShape& shape) { return bytes_of(shape.kv_dtype) == 1; }
@@ -41,7 +41,8 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
   std::int64_t planned = 0;
   for (std::size_t i = 0; i < lengths.known(); ++i) planned += full[i] = tiles_of(lengths.length(i), t.n);
   const double rest_full = lengths.others() > 0 ? lengths.rest_tiles(0, t.n) : 0;
-  const auto all_tiles = planned + static_cast<std::int64_t>(rest_full * static_cast<double>(lengths.others()));
+  const auto all_tiles =
+      planned + static_cast<std::int64_t>(rest_full * static_cast<double>(lengths.others()));
   const std::int64_t per_cta = tiles_per_cta(shape.kv_heads, row_blocks * all_tiles, gpu.sms);
 
   const auto sequences = static_cast<double>(decodes.sequences);
@@ -62,7 +63,8 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
     if (splits > 1) split_rows += count * splits;
   };
   for (std::size_t i = 0; i < lengths.known(); ++i)
-    add(1, static_cast<double>(full[i]), static_cast<double>(window_tiles(lengths.length(i), shape.window, t.n)));
+    add(1, static_cast<double>(full[i]),
+        static_cast<double>(window_tiles(lengths.length(i), shape.window, t.n)));
   if (lengths.others() > 0) {
     const auto rest = static_cast<std::int64_t>(std::ceil(lengths.rest()));
     const double visible = windowed ? static_cast<double>(window_tiles(rest, shape.window, t.n)) : rest_full;
@@ -80,15 +82,15 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
   const double longest_us = fixed + longest_cta * tile_us;
   const double work = ctas * fixed + work_tiles * tile_us;
   double schedule = std::ceil(ctas / m.sms) * longest_us;
-  if (lengths.known() > 0) schedule = std::min(schedule, work / m.sms + longest_us * (1 - 1 / std::ceil(ctas / m.sms)) );
+  if (lengths.known() > 0)
+    schedule = std::min(schedule, work / m.sms + longest_us * (1 - 1 / std::ceil(ctas / m.sms)));
   schedule = std::max(schedule, longest_us);
   const double start = std::min(schedule, fixed + tile_us);
   const double memory = kv * m.us_per_byte * m.paging();
   const double main = start + overlap(schedule - start, memory);
 
   double after = 0;
-  if (cap > 1)
-    after = most_splits > 1 ? m.combine_us(rows, most_splits, 8) : kUnsplitCombineUs * sequences;
+  if (cap > 1) after = most_splits > 1 ? m.combine_us(rows, most_splits, 8) : kUnsplitCombineUs * sequences;
   OpTime time;
   time.launch = m.rates.launch_us + m.kv_write_us(sequences) + after;
   time.total = time.launch + heated(schedule, m.rates.heat) - schedule + main + io * m.us_per_byte;
@@ -96,10 +98,6 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
   time.hbm = kv * (1 - m.hit) * m.hbm_us_per_byte * m.paging();
   time.l2 = kv * m.hit * m.l2_us_per_byte;
   return time;
-}
-
-OpTime chunks_time(const Gpu& gpu, const AttentionShape& shape, std::span<const PrefillChunk> chunks) {
-  return mixed_time(gpu, shape, DecodeBatch{}, chunks);
 }
 
 OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch& decodes,
@@ -134,7 +132,8 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
     const double mean = static_cast<double>(decodes.kv_tokens) / static_cast<double>(decodes.sequences);
     mean_tiles = decodes.longest.empty() ? std::ceil(mean / t.n) : mean / t.n + 0.5;
     mean_visible = windowed ? std::min(mean_tiles, static_cast<double>(shape.window) / t.n + 1) : mean_tiles;
-    planned += static_cast<std::int64_t>(mean_tiles * static_cast<double>(decodes.sequences * tiles_of(group, t.m)));
+    planned +=
+        static_cast<std::int64_t>(mean_tiles * static_cast<double>(decodes.sequences * tiles_of(group, t.m)));
   }
   const std::int64_t per_cta = tiles_per_cta(shape.kv_heads, planned, gpu.sms);
 
@@ -153,8 +152,9 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
     const int splits = splits_of(static_cast<std::int64_t>(std::ceil(mean_tiles)), per_cta, cap);
     ctas += n * splits;
     work_tiles += n * mean_visible;
-    longest_cta = std::max(longest_cta, static_cast<double>(tiles_of(window_tiles(decode_longest, shape.window, t.n),
-                                                                     splits_of(tiles_of(decode_longest, t.n), per_cta, cap))));
+    longest_cta = std::max(
+        longest_cta, static_cast<double>(tiles_of(window_tiles(decode_longest, shape.window, t.n),
+                                                  splits_of(tiles_of(decode_longest, t.n), per_cta, cap))));
     most_splits = std::max(most_splits, static_cast<double>(splits));
     if (splits > 1) partial_rows += static_cast<double>(decodes.sequences * splits);
   }
@@ -164,7 +164,8 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
   const double token_bytes = shape.kv_heads * (shape.head_dim + shape.v_head_dim) * bytes_of(shape.kv_dtype);
   const double kv = (static_cast<double>(keys) + decode_keys) * token_bytes;
   const double io = new_tokens * shape.q_heads * (shape.head_dim + shape.v_head_dim) * bytes_of(shape.dtype);
-  const double inputs = new_tokens * shape.kv_heads * (shape.head_dim + shape.v_head_dim) * bytes_of(shape.dtype);
+  const double inputs =
+      new_tokens * shape.kv_heads * (shape.head_dim + shape.v_head_dim) * bytes_of(shape.dtype);
   const double partials = partial_rows * shape.q_heads * (shape.v_head_dim + 1) * 4.0;
   const AttentionMachine m(gpu, shape, kv + io + inputs + partials);
 
@@ -186,7 +187,8 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
                             : kUnsplitCombineUs * static_cast<double>(sequences);
   OpTime time;
   time.launch = m.rates.launch_us + m.rates.prefill_launch_us + m.kv_write_us(new_tokens) + after;
-  time.total = time.launch + overlap_tightly(heated(schedule, m.rates.heat), memory) + kPrefillExposed * memory;
+  time.total =
+      time.launch + overlap_tightly(heated(schedule, m.rates.heat), memory) + kPrefillExposed * memory;
   time.compute = work_tiles * compute / m.sms;
   time.hbm = (kv + io) * (1 - m.hit) * m.hbm_us_per_byte;
   time.l2 = (kv + io) * m.hit * m.l2_us_per_byte;

@@ -1,6 +1,6 @@
 // The two libraries' closed forms behind kernels/cost/attention.hpp. Each prediction is made of
 //   T = T0 + KV write + copies (FA2) + main kernel + combine,
-// kernels one after another as in a replayed graph.
+// kernels one after another as in a replayed graph. Any batch with a prefill token is mixed_time.
 #pragma once
 
 #include "kernels/cost/attention.hpp"
@@ -9,14 +9,12 @@ namespace tessera {
 
 namespace fa2 {
 OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch& decodes);
-OpTime chunks_time(const Gpu& gpu, const AttentionShape& shape, std::span<const PrefillChunk> chunks);
 OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch& decodes,
                   std::span<const PrefillChunk> chunks);
 }  // namespace fa2
 
 namespace fa3 {
 OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch& decodes);
-OpTime chunks_time(const Gpu& gpu, const AttentionShape& shape, std::span<const PrefillChunk> chunks);
 OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch& decodes,
                   std::span<const PrefillChunk> chunks);
 }  // namespace fa3

@@ -9,7 +9,8 @@
 
 namespace tessera {
 
-inline constexpr std::size_t kLongestUsed = 32;  // more do not sharpen the tail (tests/unit/kernels/attention_queue_test.cpp)
+inline constexpr std::size_t kLongestUsed =
+    32;  // more do not sharpen the tail (tests/unit/kernels/attention_queue_test.cpp)
 
 // Key tiles of `tile` tokens that a window of `window` tokens (0: none) ending at `length` touches.
 constexpr std::int64_t window_tiles(std::int64_t length, std::int64_t window, std::int64_t tile) {
@@ -20,7 +21,8 @@ constexpr std::int64_t window_tiles(std::int64_t length, std::int64_t window, st
 class ContextLengths {
  public:
   ContextLengths(const DecodeBatch& batch, std::int64_t window) : batch_(batch) {
-    known_ = std::min<std::size_t>({batch.longest.size(), kLongestUsed, static_cast<std::size_t>(batch.sequences)});
+    known_ = std::min<std::size_t>(
+        {batch.longest.size(), kLongestUsed, static_cast<std::size_t>(batch.sequences)});
     std::int64_t sum = 0, seen = 0;
     for (std::size_t i = 0; i < known_; ++i) {
       sum += length(i);
@@ -35,9 +37,9 @@ class ContextLengths {
   [[nodiscard]] std::size_t known() const { return known_; }
   [[nodiscard]] std::int64_t length(std::size_t i) const { return batch_.longest[i] + batch_.offset; }
   [[nodiscard]] std::int64_t others() const { return others_; }
-  [[nodiscard]] double rest() const { return rest_; }            // mean length of the others
+  [[nodiscard]] double rest() const { return rest_; }  // mean length of the others
   [[nodiscard]] std::int64_t longest() const { return longest_; }
-  [[nodiscard]] double visible() const { return visible_; }      // tokens inside the windows, all sequences
+  [[nodiscard]] double visible() const { return visible_; }  // tokens inside the windows, all sequences
   // Key tiles of the others, on average: lengths that differ end anywhere in their last tile, but none
   // passes the shortest known.
   [[nodiscard]] double rest_tiles(std::int64_t window, std::int64_t tile) const {

@@ -5,9 +5,9 @@
 namespace tessera {
 namespace {
 
-constexpr double kCopyShare = 0.6;        // a copy kernel's gap against the combine kernel's
-constexpr int kCombineCtasPerSm = 8;      // 128 threads each, resident together
-constexpr int kWriteThreads = 512;        // most threads of a KV-write CTA
+constexpr double kCopyShare = 0.6;    // a copy kernel's gap against the combine kernel's
+constexpr int kCombineCtasPerSm = 8;  // 128 threads each, resident together
+constexpr int kWriteThreads = 512;    // most threads of a KV-write CTA
 
 const AttentionRates& rates_of(const Gpu& gpu, DType kv_dtype) {
   const AttentionParams& params = gpu.kernels->attention;
@@ -50,7 +50,8 @@ double AttentionMachine::transpose_us(TileShape t) const {
 double AttentionMachine::kv_write_us(double tokens) const {
   const double width = static_cast<double>(shape.kv_heads) * shape.head_dim;
   const double threads = std::min<double>(width, kWriteThreads);
-  const double resident = std::max(1.0, std::floor(static_cast<double>(gpu.max_threads_per_sm.value) / threads));
+  const double resident =
+      std::max(1.0, std::floor(static_cast<double>(gpu.max_threads_per_sm.value) / threads));
   const double waves = std::ceil(tokens / (sms * resident));
   const double moved = tokens * shape.kv_heads * (shape.head_dim + shape.v_head_dim) * (bytes + kv_bytes);
   return overlap_tightly(waves * rates.kv_write_us, moved * us_per_byte);
@@ -59,7 +60,8 @@ double AttentionMachine::kv_write_us(double tokens) const {
 double AttentionMachine::copies_us(std::int64_t sequences, int splits) const {
   const bool many = shape.kv_heads > 1 && sequences > 1;
   const int kernels = 1 + (many ? 1 + (splits == 1 ? 1 : 0) : 0);
-  const double moved = (many ? 4.0 : 2.0) * static_cast<double>(sequences) * shape.q_heads * shape.head_dim * bytes;
+  const double moved =
+      (many ? 4.0 : 2.0) * static_cast<double>(sequences) * shape.q_heads * shape.head_dim * bytes;
   return kernels * kCopyShare * rates.combine_us + moved * us_per_byte;
 }
 

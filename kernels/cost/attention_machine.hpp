@@ -55,20 +55,20 @@ struct AttentionMachine {
   const AttentionShape& shape;
   const AttentionRates& rates;
   double sms;
-  double bytes;          // of one element of Q and O
-  double kv_bytes;       // of one element of K and V
-  double flops_per_us;   // one SM at the rated clock
+  double bytes;         // of one element of Q and O
+  double kv_bytes;      // of one element of K and V
+  double flops_per_us;  // one SM at the rated clock
   double exps_per_us;
-  double latency_us;     // of DRAM
-  double hit;            // h
-  double us_per_byte;    // ib
+  double latency_us;   // of DRAM
+  double hit;          // h
+  double us_per_byte;  // ib
   double hbm_us_per_byte;
   double l2_us_per_byte;
   bool fp8_compute;
 };
 
-// (a^2 + b^2)^(1/2) and (a^4 + b^4)^(1/4): partly overlapped demands on two resources.
-inline double overlap(double a, double b) { return std::sqrt(a * a + b * b); }
+// (a^3 + b^3)^(1/3) and (a^4 + b^4)^(1/4): partly overlapped demands on two resources.
+inline double overlap(double a, double b) { return std::cbrt(a * a * a + b * b * b); }
 inline double overlap_tightly(double a, double b) {
   const double a2 = a * a, b2 = b * b;
   return std::sqrt(std::sqrt(a2 * a2 + b2 * b2));

@@ -19,7 +19,7 @@ struct Slowdown {
   double per_cta;  // memory time per us of lone work
   [[nodiscard]] double at(double active) const {
     const double x = std::max(active, 1.0) * per_cta;
-    return std::min(active, 1.0) * std::sqrt(1 + x * x);
+    return std::min(active, 1.0) * std::cbrt(1 + x * x * x);
   }
 };
 
@@ -30,7 +30,8 @@ struct Queue {
   double top = 0, least = 0;
 
   Queue(const CtaQueue& q, double s) : lengths(q.lengths), copies(q.copies), slots(s) {
-    for (const CtaLength& l : lengths) kinds += l.count, sum += l.count * l.length, square += l.count * l.length * l.length;
+    for (const CtaLength& l : lengths)
+      kinds += l.count, sum += l.count * l.length, square += l.count * l.length * l.length;
     top = lengths.front().length;
     // Of lengths known only by their mean the first to finish has about half of it.
     least = lengths.back().length * (q.last_is_mean ? 0.5 : 1.0);
@@ -56,8 +57,8 @@ struct Queue {
       }
       const double tail = late * (short_square / (2 * spread) + long_sum - long_count * spread / 2) +
                           at_start() * (outlast_sum - outlast_count * u);
-      const double slope = slots - late * (short_square / (2 * spread * spread) + long_count / 2) -
-                           at_start() * outlast_count;
+      const double slope =
+          slots - late * (short_square / (2 * spread * spread) + long_count / 2) - at_start() * outlast_count;
       if (slope <= 0) return std::max(least, u);
       const double change = (slots * u + tail - work()) / slope;
       u = std::max(least, u - change);
@@ -111,9 +112,12 @@ double tail_time(const Queue& queue, double empty, const Slowdown& slow) {
       active = next, upper = lower;
     }
     if (lower <= 0) break;
-    if (lower == a) rising_weight += x[rising++].count;
-    else if (lower == b) rising_weight -= x[full++].count;
-    else active += queue.at_start() * x[outlast++].count;
+    if (lower == a)
+      rising_weight += x[rising++].count;
+    else if (lower == b)
+      rising_weight -= x[full++].count;
+    else
+      active += queue.at_start() * x[outlast++].count;
   }
   return time;
 }
@@ -130,7 +134,8 @@ QueueTime queued(const Queue& queue, double memory_us, double exposed_us) {
 }  // namespace
 
 QueueTime queue_time(const CtaQueue& ctas, double slots, double memory_us, double exposed_us) {
-  TESSERA_CHECK(!ctas.lengths.empty() && ctas.copies > 0 && slots > 0, "an attention launch has CTAs and slots");
+  TESSERA_CHECK(!ctas.lengths.empty() && ctas.copies > 0 && slots > 0,
+                "an attention launch has CTAs and slots");
   const Queue queue(ctas, slots);
   if (queue.variation() < kEqual) return in_waves(queue, memory_us, exposed_us);
   if (queue.count() <= slots) return all_at_once(queue, memory_us, exposed_us);

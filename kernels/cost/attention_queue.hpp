@@ -1,7 +1,7 @@
 // The fluid queue: CTAs of unequal length on the slots of a GPU, sharing its bandwidth.
 //
 // CTAs are dispatched first come, first served, onto `slots`; while k run, each takes
-// sqrt(1 + (k m)^2) times as long as alone, m = memory time / work of all. In units of lone progress u
+// cbrt(1 + (k m)^3) times as long as alone, m = memory time / work of all. In units of lone progress u
 // this is plain list scheduling, so the time is the integral of that factor over the active count k(u):
 //   equal lengths run in whole waves;
 //   when all fit at once, k(u) counts the lengths above u;
@@ -35,7 +35,8 @@ struct QueueTime {
   double schedule = 0;  // us, were bandwidth unlimited
 };
 
-// `exposed_us` at the start overlaps no memory traffic; `memory_us` is the bandwidth time of all CTAs together.
+// `exposed_us` at the start overlaps no memory traffic; `memory_us` is the bandwidth time of all CTAs
+// together.
 QueueTime queue_time(const CtaQueue& queue, double slots, double memory_us, double exposed_us);
 
 }  // namespace tessera

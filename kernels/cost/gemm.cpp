@@ -1,14 +1,15 @@
 // One dense GEMM, y[m,n] = x[m,k] W[k,n], as the library would run it: for every output tile bm x bn and
 // split s of k (kernels/tiles/gemm_tiles.hpp) the time is
-//   t = floor + (compute^3 + memory^3)^(1/3) + fix-up(s),              and the answer is the least of them.
-// With f CTAs per SM and q = f rounded up to waves by `wave_quantisation`, per element of k:
-//   compute = max((tensor^4 + feed^4)^(1/4), resident CTAs in turn x serial latency) x k/s + epilogue per
-//   wave tensor  = q 2 bm bn / (compute_fraction x peak per SM),   feed = f (bm + bn) bytes / (L2 rate per
-//   SM) memory  = bytes that miss L2 / (hbm_fraction x pin rate) + y kept in L2 / (a third of the L2 rate)
-// fp8 adds the kernel that quantises the activations, 3 bytes per element of x.
-// Source: fitted to the public AIConfigurator tables (Apache-2.0); the parameters and their held-out errors
-// stand in configs/kernels. Leaves out: the library's own heuristic where it is not near the optimum (about
-// 3 / 12 % median / p90 of scatter between two runs of one card), stream-K, power throttling.
+//   t = floor + (compute^3 + memory^3)^(1/3) + fix-up(s)
+// and the answer is the least of them. With f CTAs per SM, q = f rounded up to waves by `wave_quantisation`:
+//   compute = max((tensor^4 + feed^4)^(1/4), CTAs in turn x serial latency) k/s + epilogue per wave
+//   tensor  = q 2 bm bn / (compute_fraction x peak per SM)
+//   feed    = f (bm + bn) bytes / (L2 rate per SM)
+//   memory  = bytes that miss L2 / (hbm_fraction x pin rate) + y kept in L2 / (a third of the L2 rate)
+// fp8 adds the kernel that quantises the activations: a row takes the longer of a fixed time and its bytes.
+// Source: fitted to the public AIConfigurator tables (Apache-2.0); figures and held-out errors stand in
+// configs/kernels. Leaves out: the library's heuristic where it is not near the optimum (two runs of one card
+// scatter by 3 / 12 % median / p90), stream-K, power throttling.
 #include "kernels/cost/gemm.hpp"
 
 #include <cmath>
@@ -125,8 +126,10 @@ OpTime gemm_time(const Gpu& gpu, const GemmShape& s) {
     }
   }
   if (fp8) {
-    const double quantise =
-        p.fp8.quantise_us + 3 * m * static_cast<double>(s.k) / (p.fp8.quantise_gb_s * 1e3);
+    // One CTA a row: its latency while rows are short, its bytes when they are long.
+    const double row_us =
+        std::max(1e-3 * p.fp8.quantise_row_ns, 3 * static_cast<double>(s.k) / (p.fp8.quantise_gb_s * 1e3));
+    const double quantise = p.fp8.quantise_us + m * row_us;
     best.total += quantise;
     best.launch += quantise;
   }

@@ -66,7 +66,7 @@ class MeasuredRange {
 // window, or another attention kernel than the measured card's.
 class KernelTable {
  public:
-  // As the public tables were measured; `measured` rows follow the conventions below.
+  // How the public tables were measured, and so every row added here.
   static constexpr int kWeightCopies = 6;  // of a GEMM's weights cycling through L2
   static constexpr int kBlockTokens = 64;  // of a KV page
 
@@ -84,7 +84,7 @@ class KernelTable {
   // from rows that did: smaller ones were measured with KV in L2, where serving never finds it.
   [[nodiscard]] std::optional<OpTime> decode(const Gpu& gpu, const AttentionShape& shape,
                                              const DecodeBatch& decodes) const;
-  // in_range is false for chunks with history, which no row has.
+  // Only for chunks without history, as all rows are: utilisation does not carry over to others.
   [[nodiscard]] std::optional<OpTime> prefill(const Gpu& gpu, const AttentionShape& shape,
                                               std::span<const PrefillChunk> chunks) const;
 
@@ -109,7 +109,7 @@ class KernelTable {
   struct AttentionRows {
     MeasuredRows rows;
     MeasuredRows cold;  // those that read far more KV than L2 holds
-    std::map<HeadShape, MeasuredRange> range, cold_range;
+    std::map<HeadShape, MeasuredRange> range;
   };
   struct AttentionKey {
     int head_dim;

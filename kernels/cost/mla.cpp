@@ -1,12 +1,12 @@
-// Absorbed decode: CTAs of 64 heads x 64 tokens, split over the keys so that every SM has work:
-//   T = T0 + tu + ((tiles / SM) t_tile (+)4 records ib) + (queries + outputs) ib + Tc,
-//   t_tile = cm 2 64 64 (qk + v) / tensor rate + ce 64 64 / exponential rate,
-// where (+)4 is (a^4 + b^4)^(1/4) and a lone tile never takes less than its load. The records are read once
-// for all heads. Expanded prefill: row blocks of 128 queries of every head, list-scheduled, causal.
-// Parameters are those of attention (AttentionRates); nothing is fitted here.
-// Source of the forms: DeepSeek-V2 report section 2.1, FlashMLA's 64 x 64 tiles; compared with public
-// generation_mla and context_mla tables in tests/unit/kernels/mla_data_test.cpp. Left out: the absorb products
-// (GEMMs of their own), page gather, TRT-LLM's own tile shapes.
+// Absorbed decode: CTAs of 64 heads x 64 tokens, split over the keys so that every SM has work, and combined:
+//   T = T0 + tu + t_load + ((tiles / SM) max(t_c, t_load / row blocks) (+) records ib) + (queries + outputs)
+//   ib + Tc, t_c = cm 2 64 64 (qk + v) / tensor rate + ce 64 64 / exponential rate,
+// where (+) is the cube root of the sum of cubes and row blocks of one sequence share what they load. The
+// records are read once for all heads. Expanded prefill: row blocks of 128 queries of every head,
+// list-scheduled, causal. Parameters are those of attention (AttentionRates); nothing is fitted here. Source
+// of the forms: DeepSeek-V2 report section 2.1, FlashMLA's 64 x 64 tiles; compared with public generation_mla
+// and context_mla tables in tests/unit/kernels/mla_data_test.cpp. Left out: the absorb products (GEMMs of
+// their own), page gather, TRT-LLM's own tile shapes.
 #include "kernels/cost/mla.hpp"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ namespace {
 
 constexpr TileShape kDecodeTile{64, 64};
 constexpr TileShape kPrefillTile{128, 128};
-constexpr std::int64_t kLeastTilesPerCta = 4;  // fewer are not worth a split
+constexpr double kLeastTilesPerCta = 4;  // fewer are not worth a split
 
 // Tokens each sequence attends to, summed.
 double attended(const MlaShape& shape, const DecodeBatch& decodes) {
@@ -69,15 +69,13 @@ OpTime mla_decode_time(const Gpu& gpu, const MlaShape& shape, const DecodeBatch&
   const auto row_blocks = static_cast<double>(tiles_of(shape.heads, t.m));
   const double tiles = row_blocks * (tokens / t.n + sequences / 2);
   const double longest = std::ceil(tokens / sequences / t.n);
-  const bool split = longest > kLeastTilesPerCta && row_blocks * sequences < m.sms;
-  const double fewest = std::min(longest, static_cast<double>(kLeastTilesPerCta));
-  const double per_sm = std::max(fewest, split ? tiles / m.sms : longest * std::ceil(row_blocks * sequences / m.sms));
-  const double schedule = per_sm * std::max(compute, fewest > 1 ? load / 2 : load);
+  const double fewest = std::min(longest, kLeastTilesPerCta);
+  const double schedule = std::max(fewest, tiles / m.sms) * std::max(compute, load / row_blocks);
   const double memory = records * m.us_per_byte;
 
   OpTime time;
-  time.launch = m.rates.launch_us + m.rates.cta_us + (split ? m.rates.combine_us : 0.0);
-  time.total = time.launch + overlap_tightly(schedule, memory) + io * m.us_per_byte;
+  time.launch = m.rates.launch_us + m.rates.cta_us + load + m.rates.combine_us;
+  time.total = time.launch + overlap(schedule, memory) + io * m.us_per_byte;
   time.compute = tiles * compute / m.sms;
   time.hbm = (records + io) * (1 - m.hit) * m.hbm_us_per_byte;
   time.l2 = (records + io) * m.hit * m.l2_us_per_byte;
@@ -111,7 +109,8 @@ OpTime mla_prefill_time(const Gpu& gpu, const MlaShape& shape, std::span<const P
 
   OpTime time;
   time.launch = m.rates.launch_us + m.rates.prefill_launch_us;
-  time.total = time.launch + overlap_tightly(schedule * (1 + m.rates.heat * schedule / (schedule + 4000)), memory);
+  time.total =
+      time.launch + overlap_tightly(schedule * (1 + m.rates.heat * schedule / (schedule + 4000)), memory);
   time.compute = tiles * shape.heads * compute / m.sms;
   time.hbm = (expanded + io) * (1 - m.hit) * m.hbm_us_per_byte;
   time.l2 = (expanded + io) * m.hit * m.l2_us_per_byte;

@@ -13,7 +13,8 @@
 namespace tessera::fa3 {
 
 constexpr TileShape tile(int head_dim, std::int64_t packed_rows, bool active_window, bool fp8) {
-  const bool small = packed_rows <= 64 && !active_window && (head_dim <= 64 || (head_dim > 96 && head_dim <= 128));
+  const bool small =
+      packed_rows <= 64 && !active_window && (head_dim <= 64 || (head_dim > 96 && head_dim <= 128));
   if (fp8) {
     if (head_dim <= 64) return {192, 160};
     if (head_dim <= 128) return {128, active_window ? 128 : 160};
@@ -27,9 +28,9 @@ constexpr TileShape tile(int head_dim, std::int64_t packed_rows, bool active_win
   return {128, active_window ? 64 : 80};
 }
 
-inline constexpr std::int64_t kGraphBatch = 512;       // vLLM's largest captured batch
-inline constexpr int kGraphSplits = 32;                // and the split cap it sets for it
-inline constexpr std::int64_t kScheduledBatch = 992;   // sequences the metadata kernel can plan for
+inline constexpr std::int64_t kGraphBatch = 512;      // vLLM's largest captured batch
+inline constexpr int kGraphSplits = 32;               // and the split cap it sets for it
+inline constexpr std::int64_t kScheduledBatch = 992;  // sequences the metadata kernel can plan for
 
 // Static cap for `rows` packed rows of a KV head in one sequence.
 constexpr int heuristic_splits(std::int64_t kv_heads, std::int64_t row_blocks, std::int64_t sms,

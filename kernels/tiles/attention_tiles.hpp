@@ -46,15 +46,14 @@ struct CausalBlocks {
   [[nodiscard]] constexpr std::int64_t keys() const { return history + queries; }
 
   // Key tiles visited by row block `block`.
-  [[nodiscard]] constexpr std::int64_t tiles(std::int64_t block) const {
-    return end(block) - begin(block);
-  }
+  [[nodiscard]] constexpr std::int64_t tiles(std::int64_t block) const { return end(block) - begin(block); }
   // ... by all row blocks together.
   [[nodiscard]] constexpr std::int64_t total_tiles() const {
     const std::int64_t blocks = row_blocks();
     // Every block but the last ends inside the keys: end = floor((G (history + N) + (i + 1) M - 1) / (G N)).
     std::int64_t sum =
-        floor_sum(blocks - 1, group * tile.n, tile.m, group * (history + tile.n) + tile.m - 1) + end(blocks - 1);
+        floor_sum(blocks - 1, group * tile.n, tile.m, group * (history + tile.n) + tile.m - 1) +
+        end(blocks - 1);
     if (window > 0) {
       const std::int64_t first = first_windowed_block();
       if (first < blocks) {
@@ -69,7 +68,8 @@ struct CausalBlocks {
     if (window == 0 || first_windowed_block() >= blocks) return end(blocks - 1);
     // Alignment against the tile grid moves the count by one; the ends and one inner block bound it.
     std::int64_t most = std::max(tiles(blocks - 1), tiles(first_windowed_block()));
-    for (std::int64_t i = std::max<std::int64_t>(0, blocks - 4); i < blocks; ++i) most = std::max(most, tiles(i));
+    for (std::int64_t i = std::max<std::int64_t>(0, blocks - 4); i < blocks; ++i)
+      most = std::max(most, tiles(i));
     return most;
   }
 

@@ -50,6 +50,9 @@ std::string to_string(const Location& at) {
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   std::string best;
   if (word.empty() || word.size() > 200) return best;
+  if (word.size() >= 3)  // "h100" means "h100-sxm", however near "v100" is
+    for (const std::string& candidate : candidates)
+      if (candidate.starts_with(word)) return candidate;
   std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
   for (const std::string& candidate : candidates) {
     const std::size_t d = distance(word, candidate);
@@ -58,7 +61,7 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
       best_distance = d;
     }
   }
-  if (best.empty() && word.size() >= 3) {  // "h100" for "h100-sxm"
+  if (best.empty() && word.size() >= 3) {
     for (const std::string& candidate : candidates)
       if (candidate.find(word) != std::string::npos) return candidate;
   }

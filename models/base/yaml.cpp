@@ -162,6 +162,7 @@ Yaml parse_yaml(std::string_view text, const std::string& file) {
     TreeBuilder rest(file);
     if (parser.HandleNextDocument(rest))
       throw InputError(rest.root.at, "a second YAML document, expected one per file");
+    if (builder.root.at.line == 0) builder.root.at = {file, 1, 1};  // an empty document
     return std::move(builder.root);
   } catch (const YAML::Exception& error) {
     throw InputError({file, error.mark.line + 1, error.mark.column + 1}, "not valid YAML: " + error.msg);

@@ -23,30 +23,30 @@
 namespace tessera {
 
 struct AttentionRates {
-  double launch_us = 3;              // T0: graph node and launches of the KV write and the main kernel
-  double prefill_launch_us = 0;      // T0p: extra in prefill (FA3)
-  double combine_us = 2.5;           // Tc: one more dependent kernel; a copy kernel costs 0.6 of it
+  double launch_us = 3;                // T0: graph node and launches of the KV write and the main kernel
+  double prefill_launch_us = 0;        // T0p: extra in prefill (FA3)
+  double combine_us = 2.5;             // Tc: one more dependent kernel; a copy kernel costs 0.6 of it
   double combine_per_split_us = 0.02;  // tcs: serial loop over partials
-  double cta_us = 1.4;               // tu: prologue and epilogue of a CTA at head dim 128
-  double mask_us = 0;                // tmask: mask and warpgroup barriers of a CTA, per 128 x 128 tile (FA3)
-  double cta_gb_s = 190;             // bsm: tile load rate of one CTA after the first latency
-  double mma_factor = 1;             // cm: tensor time / time at the rated clock
-  double exp_factor = 1;             // ce: likewise for exponentials and softmax arithmetic
-  double hbm_fraction = 0.92;        // fH: of pin bandwidth
-  double l2_gb_s = 5000;             // rate at which L2-resident bytes arrive
-  double l2_share = 0.8;             // a: footprint / L2 at which half of a cyclic replay still hits
-  double kv_write_us = 2;            // tw: slot load -> KV load -> store chain of one token
-  double heat = 0;                   // kth: clock loss of kernels of many milliseconds
-  double transpose_us = 0;           // kx: in-kernel V transpose per 160 x 128 tile (FA3 fp8), head dim <= 128
-  double transpose_d192_us = 0;      // ... at head dim 192
-  double transpose_d256_us = 0;      // ... at head dim 256
+  double cta_us = 1.4;                 // tu: prologue and epilogue of a CTA at head dim 128
+  double mask_us = 0;            // tmask: mask and warpgroup barriers of a CTA, per 128 x 128 tile (FA3)
+  double cta_gb_s = 190;         // bsm: tile load rate of one CTA after the first latency
+  double mma_factor = 1;         // cm: tensor time / time at the rated clock
+  double exp_factor = 1;         // ce: likewise for exponentials and softmax arithmetic
+  double hbm_fraction = 0.92;    // fH: of pin bandwidth
+  double l2_gb_s = 5000;         // rate at which L2-resident bytes arrive
+  double l2_share = 0.8;         // a: footprint / L2 at which half of a cyclic replay still hits
+  double kv_write_us = 2;        // tw: slot load -> KV load -> store chain of one token
+  double heat = 0;               // kth: clock loss of kernels of many milliseconds
+  double transpose_us = 0;       // kx: in-kernel V transpose per 160 x 128 tile (FA3 fp8), head dim <= 128
+  double transpose_d192_us = 0;  // ... at head dim 192
+  double transpose_d256_us = 0;  // ... at head dim 256
   void describe(Fields& f);
 };
 
 struct AttentionParams {
   std::string source;
-  std::string kernel = "fa2";  // fa2 | fa3
-  AttentionRates rates;        // 16-bit K and V
+  std::string kernel = "fa2";         // fa2 | fa3
+  AttentionRates rates;               // 16-bit K and V
   std::optional<AttentionRates> fp8;  // fp8 K and V (and Q): FA3
   // Decode read time with 16-token pages against the 64-token pages of the tables: a key tile then
   // gathers from 4 times as many pages. 1: none.

@@ -5,6 +5,8 @@ namespace tessera {
 void Fp8GemmParams::describe(Fields& f) {
   f.field("quantise_us", quantise_us,
           {.doc = "fixed time of the activation quantisation kernel", .unit = "us", .min = 0, .max = 50});
+  f.field("quantise_row_ns", quantise_row_ns,
+          {.doc = "time of that kernel per activation row", .unit = "ns", .min = 0, .max = 1000});
   f.field("quantise_gb_s", quantise_gb_s,
           {.doc = "rate of that kernel over the bytes it reads and writes",
            .unit = "GB/s",

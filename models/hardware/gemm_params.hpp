@@ -10,6 +10,7 @@ namespace tessera {
 // fp8 with per-tensor activation scales: a kernel of its own reads bf16 activations and writes fp8.
 struct Fp8GemmParams {
   double quantise_us = 3;          // tq: launch and reduction of the quantisation kernel
+  double quantise_row_ns = 1;      // per activation row: its reduction and scale
   double quantise_gb_s = 1000;     // Rq: its rate over 3 bytes per activation (read 2, write 1)
   double compute_fraction = 0.85;  // of the peak fp8 rate
   double serial_ns_per_k = 1.0;

@@ -17,6 +17,10 @@ struct TraceOptions {
   TraceGenerateOptions generate;
   TraceConvertOptions convert;
   std::string arrivals = "poisson";
+  std::string lengths_from;
+  std::string convert_arrivals;  // empty: the trace has arrival times
+  ArrivalSpec convert_rate;
+  LengthSpec convert_lengths;
 };
 
 void add_trace_commands(CLI::App& app, TraceOptions& options, int& code);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <string_view>
 
@@ -14,9 +13,10 @@
 namespace tessera {
 namespace {
 
-constexpr std::uint64_t kMost =
-    1'000'000'000;                 // of any dimension: far above every kernel, far below overflow
-constexpr int kLargestHead = 256;  // that the attention forms are made for
+constexpr std::uint64_t kMost = 1'000'000'000;       // of any dimension: above every kernel, below overflow
+constexpr std::uint64_t kMostSequences = 1'000'000;  // of a batch
+constexpr double kLongestMs = 1e6;                   // of one launch
+constexpr int kLargestHead = 256;                    // that the attention forms are made for
 
 enum GemmColumn : std::size_t { kGemmDtype, kM, kN, kK, kGemmLatency, kGemmFlag };
 enum AttentionColumn : std::size_t {
@@ -64,15 +64,17 @@ std::vector<std::string> header_of(const std::string& file) {
   return {};
 }
 
-std::int64_t positive(const CsvTable& csv, std::size_t column) {
-  const auto value = static_cast<std::int64_t>(csv.integer(column, kMost));
+std::int64_t positive(const CsvTable& csv, std::size_t column, std::uint64_t most = kMost) {
+  const auto value = static_cast<std::int64_t>(csv.integer(column, most));
   if (value == 0) throw csv.error(column, "0 is not valid, expected at least 1");
   return value;
 }
 
 double latency_us(const CsvTable& csv, std::size_t column) {
   const double ms = csv.decimal(column);
-  if (ms == 0) throw csv.error(column, "0 is not valid, expected the time of one launch in milliseconds");
+  if (ms == 0 || ms > kLongestMs)
+    throw csv.error(column,
+                    fmt::format("{} is not valid, expected the time of one launch in milliseconds", ms));
   return ms * 1e3;
 }
 
@@ -113,7 +115,7 @@ void read_attention(const std::string& file, KernelTable& table) {
     if (shape.q_heads % shape.kv_heads != 0)
       throw csv.error(kKvHeads,
                       fmt::format("{} does not divide the {} query heads", shape.kv_heads, shape.q_heads));
-    const std::int64_t batch = positive(csv, kBatch), tokens = positive(csv, kNewTokens);
+    const std::int64_t batch = positive(csv, kBatch, kMostSequences), tokens = positive(csv, kNewTokens);
     const auto past = static_cast<std::int64_t>(csv.integer(kPast, kMost));
     const double us = latency_us(csv, kAttentionLatency);
     if (past == 0)

@@ -60,14 +60,22 @@ class RooflineOperators final : public StepOperators {
       if (op.rows != Rows::prefill)
         kv_bytes_[group] += static_cast<double>(op.layers) * static_cast<double>(kv.entry_bytes);
     }
-    for (const WeightTensor& w : model_.weights) weight_read_ += static_cast<double>(w.bytes());
+    for (const WeightTensor& w : model_.weights)
+      (w.name == "experts" ? expert_bytes_ : weight_read_) += static_cast<double>(w.bytes());
   }
 
   StepTerms dense(std::int64_t tokens, bool with_prefill) override {
     StepTerms terms;
     for (const GemmOp& op : model_.step.gemms)
       if (op.rows == Rows::tokens) charge(terms, StepPart::gemm, gemm(op, tokens));
-    for (const MoeOp& op : model_.step.moe) charge(terms, StepPart::moe, moe(op, tokens) * static_cast<double>(op.layers));
+    double touched = 0, held = 0;  // routed experts of this rank, all layers
+    for (const MoeOp& op : model_.step.moe) {
+      const MoeShape shape = shape_of(op, tokens);
+      charge(terms, StepPart::moe, moe_time(gpu_, shape) * static_cast<double>(op.layers));
+      touched += expert_load(shape).touched() * static_cast<double>(op.layers);
+      held += static_cast<double>(op.experts) / static_cast<double>(op.ep) * static_cast<double>(op.layers);
+    }
+    if (held > 0) terms.hbm_bytes += expert_bytes_ * touched / held;
     for (const ElementwiseOp& op : model_.step.elementwise)
       charge(terms, StepPart::elementwise,
              elementwise_time(gpu_, static_cast<int>(op.kernels), static_cast<double>(op.bytes_per_token * tokens)) *
@@ -172,7 +180,7 @@ class RooflineOperators final : public StepOperators {
     return at->second;
   }
 
-  OpTime moe(const MoeOp& op, std::int64_t tokens) {
+  MoeShape shape_of(const MoeOp& op, std::int64_t tokens) const {
     MoeShape shape;
     shape.tokens = tokens;
     shape.hidden = op.hidden;
@@ -183,7 +191,7 @@ class RooflineOperators final : public StepOperators {
     shape.ep = static_cast<int>(op.ep);
     shape.gated = op.gated;
     shape.dtype = op.dtype;
-    return moe_time(gpu_, shape);
+    return shape;
   }
 
   OpTime recurrent(const RecurrentOp& op, std::int64_t tokens, bool with_prefill) {
@@ -247,7 +255,8 @@ class RooflineOperators final : public StepOperators {
   bool latent_ = false;  // MLA: prompts and decodes run different kernels
   std::vector<std::vector<AttentionOp>> groups_;
   std::vector<double> kv_bytes_;
-  double weight_read_ = 0;
+  double weight_read_ = 0;   // bytes of all weights but routed experts: read by every step
+  double expert_bytes_ = 0;
   std::map<std::pair<Rows, std::int64_t>, OpTime> own_rows_memo_;
 };
 

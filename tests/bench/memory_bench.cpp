@@ -7,7 +7,6 @@
 
 #include "sim/engine/random.hpp"
 #include "sim/memory/block_pool.hpp"
-#include "sim/memory/block_table.hpp"
 #include "sim/memory/lru.hpp"
 #include "sim/memory/miss_ratio_curve.hpp"
 #include "sim/memory/prefix_replay.hpp"
@@ -72,24 +71,6 @@ void pool_single(benchmark::State& state) {
   state.SetItemsProcessed(2 * state.iterations());
 }
 BENCHMARK(pool_single)->ArgName("blocks")->Arg(2588)->Arg(30'000);
-
-void table_churn(benchmark::State& state) {
-  BlockTables tables;
-  std::vector<TableId> live(256);
-  for (TableId& table : live) table = tables.open();
-  sim::RandomStream random(2, 0);
-  std::int64_t appended = 0;
-  for (auto iteration : state) {
-    static_cast<void>(iteration);
-    TableId& table = live[random() % live.size()];
-    tables.close(table);
-    table = tables.open();
-    for (BlockId i = 0; i < kPerRequest; ++i) tables.append(table, i);
-    appended += kPerRequest;
-  }
-  state.SetItemsProcessed(appended);
-}
-BENCHMARK(table_churn);
 
 // Ten million draws from Zipf(1) over a million keys, by inversion of the cumulative weights.
 const DenseTrace& zipf() {

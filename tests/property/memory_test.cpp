@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "sim/memory/block_pool.hpp"
-#include "sim/memory/block_table.hpp"
 #include "sim/memory/lru.hpp"
 #include "sim/memory/miss_ratio_curve.hpp"
 #include "sim/memory/prefix_replay.hpp"
@@ -162,42 +161,6 @@ RC_GTEST_PROP(HashIndexProperty, AgreesWithAMap, ()) {
     }
     for (BlockHash hash = 1; hash <= 40; ++hash) {
       RC_ASSERT(index.find(hash) == (holders[hash].empty() ? kNoBlock : holders[hash].front()));
-    }
-  }
-}
-
-RC_GTEST_PROP(BlockTablesProperty, AgreeWithOneVectorPerRequest, ()) {
-  std::uint64_t state = *rc::gen::arbitrary<std::uint64_t>();
-  const auto random = [&state](std::uint64_t below) { return mix64(state += 0x9E3779B97F4A7C15) % below; };
-  BlockTables tables;
-  std::map<TableId, std::vector<BlockId>> slow;
-  for (int step = 0; step < 500; ++step) {
-    const std::uint64_t kind = random(10);
-    if (slow.empty() || kind < 2) {
-      const TableId table = tables.open(static_cast<std::uint32_t>(random(40)));
-      RC_ASSERT(slow.count(table) == 0u);
-      slow[table];
-    } else {
-      auto entry = slow.begin();
-      std::advance(entry, random(slow.size()));
-      auto& [table, expected] = *entry;
-      if (kind < 8) {
-        for (BlockId& block : tables.extend(table, static_cast<std::uint32_t>(random(20)))) {
-          block = static_cast<BlockId>(random(1000));
-          expected.push_back(block);
-        }
-      } else if (kind < 9) {
-        tables.clear(table);
-        expected.clear();
-      } else {
-        tables.close(table);
-        slow.erase(entry);
-      }
-    }
-    RC_ASSERT(tables.open_tables() == slow.size());
-    for (const auto& [table, expected] : slow) {
-      const auto blocks = tables.blocks(table);
-      RC_ASSERT(std::equal(blocks.begin(), blocks.end(), expected.begin(), expected.end()));
     }
   }
 }

@@ -12,8 +12,8 @@
 namespace tessera {
 namespace {
 
-// The oracle. CTAs head by head, sequence by sequence, first come first served onto the slots; all active ones
-// advance together, slowed by the bandwidth they share.
+// The oracle. CTAs head by head, sequence by sequence, first come first served onto the slots; all active
+// ones advance together, slowed by the bandwidth they share.
 double simulate(const std::vector<double>& lengths, int copies, int slots, double memory_us) {
   double work = 0;
   for (const double x : lengths) work += x * copies;
@@ -26,7 +26,7 @@ double simulate(const std::vector<double>& lengths, int copies, int slots, doubl
     while (next < waiting.size() && active.size() < static_cast<std::size_t>(slots))
       active.push(progress + waiting[next++]);
     const double share = static_cast<double>(active.size()) * memory_us / work;
-    time += (active.top() - progress) * std::sqrt(1 + share * share);
+    time += (active.top() - progress) * std::cbrt(1 + share * share * share);
     progress = active.top();
     active.pop();
   }
@@ -43,8 +43,10 @@ Known known_of(std::vector<double> lengths) {
   Known known;
   double rest = 0;
   for (std::size_t i = 0; i < lengths.size(); ++i) {
-    if (i < 32) known.list.push_back({lengths[i], 1});
-    else rest += lengths[i];
+    if (i < 32)
+      known.list.push_back({lengths[i], 1});
+    else
+      rest += lengths[i];
   }
   if (lengths.size() > 32) {
     const auto others = static_cast<double>(lengths.size() - 32);
@@ -63,17 +65,17 @@ TEST(AttentionQueue, EqualLengthsRunInWaves) {
   const std::vector<CtaLength> list{{5, 10}};
   EXPECT_DOUBLE_EQ(queue_time({list, 1}, 4, 0, 0).total, 15);
   EXPECT_DOUBLE_EQ(queue_time({list, 1}, 4, 0, 0).schedule, 15);
-  // One wave of 4 with as much memory time as work: sqrt(2) longer.
+  // One wave of 4 with as much memory time as work: cbrt(2) longer.
   const std::vector<CtaLength> one{{5, 4}};
-  EXPECT_DOUBLE_EQ(queue_time({one, 1}, 4, 5, 0).total, 5 * std::sqrt(2.0));
+  EXPECT_DOUBLE_EQ(queue_time({one, 1}, 4, 5, 0).total, 5 * std::cbrt(2.0));
   // All memory: the bandwidth decides.
   EXPECT_NEAR(queue_time({one, 1}, 4, 5e6, 0).total, 5e6, 1);
 }
 
 TEST(AttentionQueue, TheExposedStartOverlapsNothing) {
   const std::vector<CtaLength> one{{5, 4}};
-  // 2 us exposed; the other 3 us overlap 4 us of memory time: 2 + 5.
-  EXPECT_DOUBLE_EQ(queue_time({one, 1}, 4, 4, 2).total, 7);
+  // 2 us exposed; the other 3 us overlap 4 us of memory time.
+  EXPECT_DOUBLE_EQ(queue_time({one, 1}, 4, 4, 2).total, 2 + std::cbrt(27.0 + 64.0));
   // Nothing but start: memory comes on top.
   EXPECT_DOUBLE_EQ(queue_time({one, 1}, 4, 4, 5).total, 9);
 }
@@ -100,9 +102,11 @@ Scatter compare(int slots, int copies, double sigma, int n, double active_limit)
     std::lognormal_distribution<double> tiles(0, sigma);
     std::vector<double> lengths(static_cast<std::size_t>(n));
     double work = 0;
-    for (double& x : lengths) x = 1.4 + 2.5 * std::max(1.0, std::round(8 * tiles(random))), work += x * copies;
+    for (double& x : lengths)
+      x = 1.4 + 2.5 * std::max(1.0, std::round(8 * tiles(random))), work += x * copies;
     const double error = closed_form(lengths, copies, slots, work / active_limit) /
-                             simulate(lengths, copies, slots, work / active_limit) - 1;
+                             simulate(lengths, copies, slots, work / active_limit) -
+                         1;
     errors.push_back(std::abs(error)), bias += error / 40;
   }
   std::sort(errors.begin(), errors.end());
@@ -126,7 +130,7 @@ TEST(AttentionQueue, FewHeadsAndNearlyEqualLengthsScatterMore) {
     for (const double sigma : {0.05, 0.1, 0.2, 0.6})
       for (const int n : {24, 48, 96, 128, 192, 256}) {
         const Scatter s = compare(188, copies, sigma, n, 50);
-        EXPECT_LT(std::abs(s.bias), 0.05) << copies << " copies, sigma " << sigma << ", n " << n;
+        EXPECT_LT(std::abs(s.bias), 0.065) << copies << " copies, sigma " << sigma << ", n " << n;
         EXPECT_LT(s.p90, 0.10) << copies << " copies, sigma " << sigma << ", n " << n;
       }
 }

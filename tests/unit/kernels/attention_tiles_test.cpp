@@ -31,10 +31,12 @@ std::int64_t tiles_by_walking(const CausalBlocks& c, std::int64_t block) {
 
 TEST(AttentionTiles, SumsAndMaximaEqualWalkingEveryQuery) {
   rc::check("total_tiles and longest", [] {
-    const CausalBlocks c{*rc::gen::inRange<std::int64_t>(1, 600), *rc::gen::inRange<std::int64_t>(0, 700),
-                         *rc::gen::inRange<std::int64_t>(1, 9),
-                         *rc::gen::oneOf(rc::gen::just<std::int64_t>(0), rc::gen::inRange<std::int64_t>(1, 900)),
-                         {*rc::gen::element(64, 128, 192), *rc::gen::element(64, 80, 96, 128, 160, 256)}};
+    const CausalBlocks c{
+        *rc::gen::inRange<std::int64_t>(1, 600),
+        *rc::gen::inRange<std::int64_t>(0, 700),
+        *rc::gen::inRange<std::int64_t>(1, 9),
+        *rc::gen::oneOf(rc::gen::just<std::int64_t>(0), rc::gen::inRange<std::int64_t>(1, 900)),
+        {*rc::gen::element(64, 128, 192), *rc::gen::element(64, 80, 96, 128, 160, 256)}};
     std::int64_t sum = 0, most = 0;
     for (std::int64_t b = 0; b < c.row_blocks(); ++b) {
       const std::int64_t walked = tiles_by_walking(c, b);
@@ -72,7 +74,8 @@ TEST(AttentionTiles, AThousandTokenPromptOnTheSplitKernel) {
 }
 
 TEST(Fa2Geometry, TilesAndResidencyFollowHeadDimAndSharedMemory) {
-  static_assert(fa2::tile(64).n == 256 && fa2::tile(128).n == 128 && fa2::tile(192).n == 64 && fa2::tile(256).n == 64);
+  static_assert(fa2::tile(64).n == 256 && fa2::tile(128).n == 128 && fa2::tile(192).n == 64 &&
+                fa2::tile(256).n == 64);
   // 2 d (64 + 2 N) bytes: 80 KB at head dim 128.
   static_assert(fa2::smem_bytes(128, 128) == 81920);
   static_assert(fa2::smem_bytes(64, 64) == 73728);
@@ -89,9 +92,9 @@ TEST(Fa2Geometry, HeadsArePackedOnlyWithoutAnyWindow) {
 
 TEST(Fa2Geometry, SplitsFillTwoCtasPerSm) {
   // 8 blocks on 2 x 108 slots: s = 27 fills them exactly (8 x 27 = 216, efficiency 1). 85 % of that is first
-  // reached at s = 23: 184 / 216 = 0.852; 22 gives 0.815. With 64 tiles s = 22 and 23 differ (3 tiles both? no:
-  // ceil(64/22) = 3, ceil(64/23) = 3), so 23 is not eligible; nor is any s up to 31 (3 tiles); s = 22 is the
-  // first with 3 tiles. Eligible near the top: 22 (0.815) and 32 (8 x 32 = 256 -> 0.593). 22 it is.
+  // reached at s = 23: 184 / 216 = 0.852; 22 gives 0.815. With 64 tiles s = 22 and 23 differ (3 tiles both?
+  // no: ceil(64/22) = 3, ceil(64/23) = 3), so 23 is not eligible; nor is any s up to 31 (3 tiles); s = 22 is
+  // the first with 3 tiles. Eligible near the top: 22 (0.815) and 32 (8 x 32 = 256 -> 0.593). 22 it is.
   EXPECT_EQ(fa2::split_count(8, 108, 64), 22);
   // Enough blocks: none. 0.8 x 216 = 172.8.
   EXPECT_EQ(fa2::split_count(173, 108, 64), 1);
@@ -118,7 +121,8 @@ int splits_by_the_book(std::int64_t blocks, std::int64_t slots, std::int64_t til
 
 TEST(SplitRule, EqualsTheLibrarysLoop) {
   rc::check("best_split_count", [] {
-    const auto blocks = *rc::gen::inRange<std::int64_t>(1, 300), slots = *rc::gen::inRange<std::int64_t>(1, 400),
+    const auto blocks = *rc::gen::inRange<std::int64_t>(1, 300),
+               slots = *rc::gen::inRange<std::int64_t>(1, 400),
                tiles = *rc::gen::inRange<std::int64_t>(1, 600);
     RC_ASSERT(best_split_count(blocks, slots, tiles, 128) == splits_by_the_book(blocks, slots, tiles, 128));
   });

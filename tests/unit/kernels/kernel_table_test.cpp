@@ -88,7 +88,7 @@ TEST(KernelTable, IsNotMisledByOneNeighbourOffThePlane) {
   const Gpu gpu = paper_gpu();
   const KernelTable table = gemm_grid(
       gpu, [](double m, double n, double k) { return m == 64 && n == 4096 && k == 4096 ? 0.2 : 0.8; });
-  const GemmShape near = gemm(64, 8192, 4096);  // halfway to the next row
+  const GemmShape near = gemm(128, 8192, 8192);  // in the middle of eight rows, the odd one among them
   EXPECT_NEAR(table.gemm(gpu, near)->total / (gemm_time(gpu, near).total / 0.8), 1, 0.05);
 }
 
@@ -300,19 +300,22 @@ TEST(KernelTable, ScalesWhatUnequalContextsCostWithTheRest) {
   EXPECT_NEAR(table.decode(gpu, serving, uneven)->total, 2 * closed, 1e-6 * closed);
 }
 
-TEST(KernelTable, CallsPromptsWithHistoryOutOfRange) {
+TEST(KernelTable, PricesPromptsOfUnequalLengthButNoneWithHistory) {
   const Gpu gpu = load_gpu("a100-sxm-80g");
   const AttentionShape shape = heads(32, 8, true);
   KernelTable table;
   for (std::int64_t tokens = 512; tokens <= 8192; tokens *= 2)
-    table.add_prefill(shape, 1, tokens,
-                      prefill_attention_time(gpu, shape, std::vector<PrefillChunk>{{tokens, 0}}).total / 0.7);
+    for (const std::int64_t sequences : {1, 2, 4}) {
+      const std::vector<PrefillChunk> chunks(std::size_t(sequences), {tokens, 0});
+      table.add_prefill(shape, sequences, tokens, prefill_attention_time(gpu, shape, chunks).total / 0.7);
+    }
   table.finish(gpu);
-  const std::vector<PrefillChunk> fresh{{2000, 0}}, later{{2000, 6000}};
-  EXPECT_TRUE(table.prefill(gpu, shape, fresh)->in_range);
-  const OpTime time = *table.prefill(gpu, shape, later);
-  EXPECT_FALSE(time.in_range);
-  EXPECT_NEAR(time.total, prefill_attention_time(gpu, shape, later).total / 0.7, 1e-6 * time.total);
+  const std::vector<PrefillChunk> uneven{{1000, 0}, {3000, 0}}, later{{1000, 0}, {3000, 16}};
+  const OpTime time = *table.prefill(gpu, shape, uneven);
+  EXPECT_NEAR(time.total, prefill_attention_time(gpu, shape, uneven).total / 0.7, 1e-6 * time.total);
+  EXPECT_TRUE(time.in_range);
+  EXPECT_FALSE(table.prefill(gpu, shape, later).has_value());
+  EXPECT_FALSE(table.prefill(gpu, shape, {}).has_value());
 }
 
 // Held-out rows of the public tables -----------------------------------------------------------------------
@@ -323,6 +326,8 @@ struct Card {
   double rows, columns;    // median error budgets in percent, GEMM: held-out rows, held-out (n, k)
   double decode, prefill;  // attention, held-out rows
 };
+
+void PrintTo(const Card& card, std::ostream* out) { *out << card.gpu; }
 
 class HeldOut : public testing::TestWithParam<Card> {
  protected:
@@ -416,11 +421,11 @@ TEST_P(HeldOut, DecodeAttentionIsNear) { EXPECT_LT(attention_error(false), GetPa
 TEST_P(HeldOut, PrefillAttentionIsNear) { EXPECT_LT(attention_error(true), GetParam().prefill); }
 
 INSTANTIATE_TEST_SUITE_P(Cards, HeldOut,
-                         testing::Values(Card{"h100-sxm", "h100_sxm_vllm-0.24.0", 1, 1, 1, 1},
-                                         Card{"a100-sxm-80g", "a100_sxm_vllm-0.14.0", 1, 1, 1, 1},
-                                         Card{"l40s", "l40s_vllm-0.24.0", 1, 1, 1, 1},
-                                         Card{"rtx-pro-6000", "rtx_pro_6000_server_vllm-0.24.0", 1, 1, 1,
-                                              1}));
+                         testing::Values(Card{"h100-sxm", "h100_sxm_vllm-0.24.0", 3.3, 3.3, 1.9, 2.4},
+                                         Card{"a100-sxm-80g", "a100_sxm_vllm-0.14.0", 4.1, 4.8, 1.5, 1.8},
+                                         Card{"l40s", "l40s_vllm-0.24.0", 4.6, 5.8, 1.7, 2.6},
+                                         Card{"rtx-pro-6000", "rtx_pro_6000_server_vllm-0.24.0", 2.8, 4.4,
+                                              2.0, 1.3}));
 
 }  // namespace
 }  // namespace tessera

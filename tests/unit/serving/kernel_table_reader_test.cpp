@@ -133,6 +133,9 @@ TEST_F(KernelTableReader, NamesFileLineAndColumnOfABadCell) {
          "table.csv:3: m:", "'x'");
   expect(kGemm + "cublas,bfloat16,0,4096,4096,0.025,\n", "table.csv:2: m:", "expected at least 1");
   expect(kGemm + "cublas,bfloat16,16,4096,4096,0,\n", "table.csv:2: latency_ms:", "milliseconds");
+  expect(kGemm + "cublas,bfloat16,16,4096,4096,1e200,\n", "table.csv:2: latency_ms:", "milliseconds");
+  expect(kAttention + "fa2,1000000000,1,32,8,128,bfloat16,bfloat16,0,0.06,0,\n",
+         "table.csv:2: batch_size:", "1000000");
   expect(kGemm + "cublas,bfloat16,16,4096,4096,-1,\n", "table.csv:2: latency_ms:", "'-1'");
   expect(kGemm + "cublas,bfloat16,16,4096,4096,nan,\n", "table.csv:2: latency_ms:", "'nan'");
   expect(kGemm + "cublas,bfloat16,16,4096\n", "table.csv:2", "");

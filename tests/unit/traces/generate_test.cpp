@@ -1,5 +1,5 @@
-// Drawn arrivals, lengths and prefixes against their formulas, and pinned by hashes: the same seed gives
-// the same trace on every build.
+// Drawn arrivals, lengths and prefixes against their formulas. The bundled sample pins the bytes of one
+// trace (gamma arrivals, quantile lengths).
 #include "traces/generate.hpp"
 
 #include <algorithm>
