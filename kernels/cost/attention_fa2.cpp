@@ -145,9 +145,14 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
       empty + queue_time({.lengths = list.sorted(), .copies = heads}, residency.slots, 0, 0).schedule;
   // The heads of one group read the same slab. Those that run in one wave share a pass over it; the
   // others pass over it again, from L2 while a slab fits.
-  const double again = (passes(ctas / shape.kv_heads / residency.slots, heads / shape.kv_heads) - 1) * kv;
+  const double waves = ctas / shape.kv_heads / residency.slots;  // of one group
+  const double again = (passes(waves, heads / shape.kv_heads) - 1) * kv;
   const double kept = m.reuse_hit(slab);
-  const double memory = (kv + io) * m.us_per_byte + again * (1 - kept) * m.bytes_us(0);
+  // Only the CTAs of a group's first wave wait for device memory; when they are done its keys are in L2 or
+  // are read again. The two phases follow each other, so memory idles while the later heads compute.
+  const double first = 1 / std::max(1.0, waves);
+  const double cold = (kv + io) * m.us_per_byte, reread = again * (1 - kept) * m.bytes_us(0);
+  const double busy = heated(schedule, m.rates.heat);
   const double feed = again * kept * m.l2_us_per_byte;
   // Queries come in and outputs go out at the ends of a CTA, the new keys with its first tiles.
   const double exposed =
@@ -155,7 +160,7 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
   OpTime time;
   time.launch = m.rates.launch_us + m.kv_write_us(new_tokens) + empty;
   time.total = m.rates.launch_us + m.kv_write_us(new_tokens) +
-               overlap_tightly(heated(schedule, m.rates.heat), memory) + exposed;
+               overlap_tightly(busy * first, cold) + overlap_tightly(busy * (1 - first), reread) + exposed;
   time.compute = heads * (static_cast<double>(tiles) + decode_tiles) * residency.compute / m.sms;
   time.hbm = ((kv + io) * (1 - m.hit) + again * (1 - kept)) * m.hbm_us_per_byte;
   time.l2 = (kv + io) * m.hit * m.l2_us_per_byte + feed;

@@ -1,8 +1,7 @@
-// The `table` source: measured kernel times, interpolated as utilisation. Equations and limits:
-// kernel_table.cpp.
+// The `table` source: measured kernel times, interpolated as utilisation.
+// Equations and limits: kernel_table.cpp.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -12,58 +11,21 @@
 
 #include "kernels/cost/attention.hpp"
 #include "kernels/cost/gemm.hpp"
+#include "kernels/cost/measured_rows.hpp"
 
 namespace tessera {
-
-// Measured rows of one kernel as points in log2 space; unused axes are zero.
-class MeasuredRows {
- public:
-  static constexpr std::size_t kAxes = 4;
-  using Point = std::array<double, kAxes>;
-
-  // `log_utilisation` = ln(reference time / measured time).
-  void add(const Point& at, double log_utilisation) { rows_.push_back({at, log_utilisation}); }
-  void finish();  // merges rows at one point to their mean and builds the search tree
-  [[nodiscard]] bool empty() const { return rows_.empty(); }
-  // Of the row at that point if there is one; else, inside the grid, a plane through the nearest rows,
-  // and outside it their mean.
-  [[nodiscard]] double log_utilisation(const Point& at, bool inside) const;
-
- private:
-  struct Row {
-    Point at;
-    double log_utilisation;
-  };
-  struct Nearest;
-
-  void build(std::size_t begin, std::size_t end);
-  void search(std::size_t begin, std::size_t end, const Point& at, Nearest& nearest) const;
-
-  std::vector<Row> rows_;           // a balanced k-d tree: the middle of a range splits it
-  std::vector<std::uint8_t> axis_;  // that each row splits on
-};
-
-// Which points lie within what was measured: some row is at least as large along every axis and some
-// row at most as large. Grids end in a staircase where memory did, so a box would be too generous.
-class MeasuredRange {
- public:
-  using Corner = std::array<std::int64_t, 3>;
-  void add(const Corner& corner);
-  [[nodiscard]] bool contains(const Corner& corner) const;
-
- private:
-  std::vector<Corner> largest_, smallest_;  // none dominates another
-};
 
 // Times of GEMM, decode attention and prefill attention measured on one card.
 //
 //   KernelTable table;
 //   table.add_gemm(DType::bf16, 16, 4096, 4096, 14.2);
 //   table.finish(h100);
-//   if (auto time = table.gemm(h100, shape)) use(*time); else use(gemm_time(h100, shape));
+//   if (auto time = table.gemm(h100, shape)) use(*time); else
+//   use(gemm_time(h100, shape));
 //
-// A look-up is empty where the table has nothing of that kind: another dtype, head shape, head size or
-// window, or another attention kernel than the measured card's.
+// A look-up is empty where the table has nothing of that kind: another dtype,
+// head shape, head size or window, or another attention kernel than the
+// measured card's.
 class KernelTable {
  public:
   // How the public tables were measured, and so every row added here.
@@ -71,20 +33,24 @@ class KernelTable {
   static constexpr int kBlockTokens = 64;  // of a KV page
 
   void add_gemm(DType dtype, std::int64_t m, std::int64_t n, std::int64_t k, double us);
-  // Of the shape, heads, head_dim, window and kv_dtype count. `kv_tokens` per sequence, with the new token.
+  // Of the shape, heads, head_dim, window and kv_dtype count. `kv_tokens` per
+  // sequence, with the new token.
   void add_decode(const AttentionShape& shape, std::int64_t sequences, std::int64_t kv_tokens, double us);
   // `tokens` new ones for each of `sequences`, without history.
   void add_prefill(const AttentionShape& shape, std::int64_t sequences, std::int64_t tokens, double us);
-  // Turns times into utilisation of `measured_on`; no row can be added any more.
+  // Turns times into utilisation of `measured_on`; no row can be added any
+  // more.
   void finish(const Gpu& measured_on);
   [[nodiscard]] std::size_t size() const { return gemms_.size() + decodes_.size() + prefills_.size(); }
 
   [[nodiscard]] std::optional<OpTime> gemm(const Gpu& gpu, const GemmShape& shape) const;
-  // Unless `shape.replayed`, only for batches that read at least kColdFactor times the L2 size of KV, and
-  // from rows that did: smaller ones were measured with KV in L2, where serving never finds it.
+  // Unless `shape.replayed`, only for batches that read at least kColdFactor
+  // times the L2 size of KV, and from rows that did: smaller ones were measured
+  // with KV in L2, where serving never finds it.
   [[nodiscard]] std::optional<OpTime> decode(const Gpu& gpu, const AttentionShape& shape,
                                              const DecodeBatch& decodes) const;
-  // Only for chunks without history, as all rows are: utilisation does not carry over to others.
+  // Only for chunks without history, as all rows are: utilisation does not
+  // carry over to others.
   [[nodiscard]] std::optional<OpTime> prefill(const Gpu& gpu, const AttentionShape& shape,
                                               std::span<const PrefillChunk> chunks) const;
 

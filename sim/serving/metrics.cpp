@@ -20,6 +20,17 @@ const char* name_of(StepPart part) {
   return "?";
 }
 
+void StepTerms::charge(StepPart to, const OpTime& time) {
+  part[static_cast<std::size_t>(to)] += time.total;
+  compute += time.compute;
+  hbm += time.hbm;
+  l2 += time.l2;
+  link += time.link;
+  launch += time.launch;
+  host += time.host;
+  in_range = in_range && time.in_range;
+}
+
 void StepTerms::add(const StepTerms& other, double times) {
   for (std::size_t i = 0; i < kStepParts; ++i) part[i] += other.part[i] * times;
   compute += other.compute * times;
@@ -30,6 +41,7 @@ void StepTerms::add(const StepTerms& other, double times) {
   host += other.host * times;
   hbm_bytes += other.hbm_bytes * times;
   link_bytes += other.link_bytes * times;
+  in_range = in_range && other.in_range;
 }
 
 void Metrics::finish(const RequestRecord& record) {

@@ -22,16 +22,6 @@ namespace {
 
 constexpr double kScanChunk = 64;  // prompt tokens of one recurrent-state update
 
-void charge(StepTerms& terms, StepPart part, const OpTime& time) {
-  terms.part[static_cast<std::size_t>(part)] += time.total;
-  terms.compute += time.compute;
-  terms.hbm += time.hbm;
-  terms.l2 += time.l2;
-  terms.link += time.link;
-  terms.launch += time.launch;
-  terms.host += time.host;
-}
-
 // The span of context one attention operator reads per decode; 0: all of it.
 std::int64_t span_of(const AttentionOp& op) {
   if (op.read_limit > 0) return op.read_limit;
@@ -40,8 +30,9 @@ std::int64_t span_of(const AttentionOp& op) {
 
 class RooflineOperators final : public StepOperators {
  public:
-  RooflineOperators(const Gpu& gpu, const RankModel& model, const EngineProfile& engine, std::int64_t block_tokens)
-      : gpu_(gpu), model_(model), engine_(engine), block_tokens_(block_tokens) {
+  RooflineOperators(const Gpu& gpu, const RankModel& model, const EngineProfile& engine, std::int64_t block_tokens,
+                    std::shared_ptr<const KernelTable> table)
+      : gpu_(gpu), model_(model), engine_(engine), block_tokens_(block_tokens), table_(std::move(table)) {
     if (engine.attention_backend != "auto") gpu_.kernels->attention.kernel = engine.attention_backend;
     for (const AttentionOp& op : model_.step.attention) {
       const std::int64_t span = span_of(op);
@@ -67,27 +58,27 @@ class RooflineOperators final : public StepOperators {
   StepTerms dense(std::int64_t tokens, bool with_prefill) override {
     StepTerms terms;
     for (const GemmOp& op : model_.step.gemms)
-      if (op.rows == Rows::tokens) charge(terms, StepPart::gemm, gemm(op, tokens));
+      if (op.rows == Rows::tokens) terms.charge(StepPart::gemm, gemm(op, tokens));
     double touched = 0, held = 0;  // routed experts of this rank, all layers
     for (const MoeOp& op : model_.step.moe) {
       const MoeShape shape = shape_of(op, tokens);
-      charge(terms, StepPart::moe, moe_time(gpu_, shape) * static_cast<double>(op.layers));
+      terms.charge(StepPart::moe, moe_time(gpu_, shape) * static_cast<double>(op.layers));
       touched += expert_load(shape).touched() * static_cast<double>(op.layers);
       held += static_cast<double>(op.experts) / static_cast<double>(op.ep) * static_cast<double>(op.layers);
     }
     if (held > 0) terms.hbm_bytes += expert_bytes_ * touched / held;
     for (const ElementwiseOp& op : model_.step.elementwise)
-      charge(terms, StepPart::elementwise,
+      terms.charge(StepPart::elementwise,
              elementwise_time(gpu_, static_cast<int>(op.kernels), static_cast<double>(op.bytes_per_token * tokens)) *
                  static_cast<double>(op.layers));
-    for (const RecurrentOp& op : model_.step.recurrent) charge(terms, StepPart::elementwise, recurrent(op, tokens, with_prefill));
+    for (const RecurrentOp& op : model_.step.recurrent) terms.charge(StepPart::elementwise, recurrent(op, tokens, with_prefill));
     const bool graph = padded_tokens(tokens, with_prefill) <= engine_.graphs.max_tokens &&
                        (!with_prefill || engine_.graphs.mixed_steps);
     for (const CollectiveOp& op : model_.step.collectives)
-      if (op.rows == Rows::tokens) charge(terms, StepPart::collective, collective(op, tokens, graph, terms));
+      if (op.rows == Rows::tokens) terms.charge(StepPart::collective, collective(op, tokens, graph, terms));
     OpTime fixed;
     fixed.total = fixed.launch = engine_.step_fixed_us;
-    charge(terms, StepPart::host, fixed);
+    terms.charge(StepPart::host, fixed);
     terms.hbm_bytes += weight_read_;
     return terms;
   }
@@ -96,10 +87,10 @@ class RooflineOperators final : public StepOperators {
     StepTerms terms;
     if (sampled == 0) return terms;
     for (const GemmOp& op : model_.step.gemms)
-      if (op.rows == Rows::sampled) charge(terms, StepPart::head, gemm(op, sampled));
+      if (op.rows == Rows::sampled) terms.charge(StepPart::head, gemm(op, sampled));
     for (const CollectiveOp& op : model_.step.collectives)
-      if (op.rows == Rows::sampled) charge(terms, StepPart::collective, collective(op, sampled, false, terms));
-    charge(terms, StepPart::sampler, sampler_time(gpu_, sampled));
+      if (op.rows == Rows::sampled) terms.charge(StepPart::collective, collective(op, sampled, false, terms));
+    terms.charge(StepPart::sampler, sampler_time(gpu_, sampled));
     return terms;
   }
 
@@ -142,13 +133,12 @@ class RooflineOperators final : public StepOperators {
   [[nodiscard]] std::vector<CostOrigin> origins() const override {
     const KernelBehaviour& k = *gpu_.kernels;
     const std::string status = gpu_.status;
-    const auto detail = [&](const std::string& source) {
-      return k.card == gpu_.name ? source : "carried from " + k.card + ": " + source;
-    };
-    std::vector<CostOrigin> list{{"gemm", "roofline", status, detail(k.gemm.source)},
-                                 {"attention", "roofline", status, detail(k.attention.source)}};
-    if (!model_.step.moe.empty()) list.push_back({"moe", "roofline", status, detail(k.moe.source)});
-    if (!model_.step.collectives.empty()) list.push_back({"collective", "roofline", status, detail(k.collectives.source)});
+    std::vector<CostOrigin> list;
+    if (table_) list.push_back({"gemm, attention", "table", "measured", "where the tables have the shape, else:"});
+    list.push_back({"gemm", "roofline", status, k.gemm.source});
+    list.push_back({"attention", "roofline", status, k.attention.source});
+    if (!model_.step.moe.empty()) list.push_back({"moe", "roofline", status, k.moe.source});
+    if (!model_.step.collectives.empty()) list.push_back({"collective", "roofline", status, k.collectives.source});
     list.push_back({"elementwise, sampler", "roofline", "estimated", "launch gaps and bandwidth"});
     list.push_back({"host", "engine profile", "stated", engine_.name + ": " + engine_.source});
     return list;
@@ -168,7 +158,9 @@ class RooflineOperators final : public StepOperators {
     shape.n = op.n * op.batch;  // independent products side by side: the same work and bytes
     shape.k = op.k;
     shape.dtype = op.dtype;
-    return gemm_time(gpu_, shape) * static_cast<double>(op.layers);
+    std::optional<OpTime> measured;
+    if (table_ && op.batch == 1) measured = table_->gemm(gpu_, shape);
+    return (measured ? *measured : gemm_time(gpu_, shape)) * static_cast<double>(op.layers);
   }
 
   OpTime own_rows(Rows rows, std::int64_t count) {
@@ -226,9 +218,21 @@ class RooflineOperators final : public StepOperators {
     shape.dtype = model_.dtype;
     shape.kv_dtype = op.kv_dtype;
     shape.block_tokens = static_cast<int>(block_tokens_);
-    if (chunks.empty()) return decode_attention_time(gpu_, shape, decodes);
-    if (decodes.sequences == 0) return prefill_attention_time(gpu_, shape, chunks);
+    if (chunks.empty()) return decode_time(shape, decodes);
+    if (decodes.sequences == 0) return prefill_time(shape, chunks);
     return mixed_attention_time(gpu_, shape, decodes, chunks);
+  }
+
+  // Measured where the table has it, else the closed form.
+  OpTime decode_time(const AttentionShape& shape, const DecodeBatch& decodes) const {
+    if (table_)
+      if (const auto measured = table_->decode(gpu_, shape, decodes)) return *measured;
+    return decode_attention_time(gpu_, shape, decodes);
+  }
+  OpTime prefill_time(const AttentionShape& shape, std::span<const PrefillChunk> chunks) const {
+    if (table_)
+      if (const auto measured = table_->prefill(gpu_, shape, chunks)) return *measured;
+    return prefill_attention_time(gpu_, shape, chunks);
   }
 
   OpTime latent_attention(const AttentionOp& op, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) {
@@ -250,6 +254,7 @@ class RooflineOperators final : public StepOperators {
   RankModel model_;
   EngineProfile engine_;
   std::int64_t block_tokens_;
+  std::shared_ptr<const KernelTable> table_;  // null: closed forms alone
   std::vector<std::int64_t> windows_;
   bool has_full_ = false;
   bool latent_ = false;  // MLA: prompts and decodes run different kernels
@@ -263,8 +268,8 @@ class RooflineOperators final : public StepOperators {
 }  // namespace
 
 std::unique_ptr<StepOperators> roofline_operators(const Gpu& gpu, const RankModel& model, const EngineProfile& engine,
-                                                  std::int64_t block_tokens) {
-  return std::make_unique<RooflineOperators>(gpu, model, engine, block_tokens);
+                                                  std::int64_t block_tokens, std::shared_ptr<const KernelTable> table) {
+  return std::make_unique<RooflineOperators>(gpu, model, engine, block_tokens, std::move(table));
 }
 
 }  // namespace tessera

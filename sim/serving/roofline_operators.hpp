@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "kernels/cost/kernel_table.hpp"
 #include "models/hardware/engine_profile.hpp"
 #include "models/hardware/gpu.hpp"
 #include "models/parallel/partition.hpp"
@@ -13,6 +14,7 @@ namespace tessera {
 
 // `gpu` must carry kernel behaviour of its own (see rescale.hpp) and outlive the result.
 std::unique_ptr<StepOperators> roofline_operators(const Gpu& gpu, const RankModel& model, const EngineProfile& engine,
-                                                  std::int64_t block_tokens);
+                                                  std::int64_t block_tokens,
+                                                  std::shared_ptr<const KernelTable> table = nullptr);
 
 }  // namespace tessera

@@ -6,8 +6,9 @@
 #include <unordered_map>
 
 #include "models/base/text.hpp"
-#include "sim/serving/prompt_blocks.hpp"
+#include "sim/serving/kernel_table_reader.hpp"
 #include "sim/serving/profile_operators.hpp"
+#include "sim/serving/prompt_blocks.hpp"
 #include "sim/serving/replica.hpp"
 #include "sim/serving/roofline_operators.hpp"
 #include "traces/open.hpp"
@@ -84,7 +85,10 @@ std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankMode
   } else {
     Gpu gpu = *config.gpu;
     carry_over_kernels(gpu);
-    operators = roofline_operators(gpu, rank, engine, limits.block_tokens);
+    std::shared_ptr<const KernelTable> table;
+    if (config.cost.source == "table")
+      table = std::make_shared<const KernelTable>(read_kernel_tables(config.cost.tables, gpu));
+    operators = roofline_operators(gpu, rank, engine, limits.block_tokens, std::move(table));
   }
   return std::make_unique<StepPricer>(std::move(operators));
 }

@@ -38,6 +38,8 @@ struct StepTerms {
   std::array<double, kStepParts> part{};
   double compute = 0, hbm = 0, l2 = 0, link = 0, launch = 0, host = 0;
   double hbm_bytes = 0, link_bytes = 0;
+  bool in_range = true;  // every operator inside the calibrated range of its source
+  void charge(StepPart to, const OpTime& time);
   void add(const StepTerms& other, double times);
 };
 

@@ -15,16 +15,6 @@ double sum_of(const StepTerms& terms) {
   return total;
 }
 
-void charge(StepTerms& terms, StepPart part, const OpTime& time) {
-  terms.part[static_cast<std::size_t>(part)] += time.total;
-  terms.compute += time.compute;
-  terms.hbm += time.hbm;
-  terms.l2 += time.l2;
-  terms.link += time.link;
-  terms.launch += time.launch;
-  terms.host += time.host;
-}
-
 constexpr std::int64_t kExactTokens = 64, kFineTokens = 2048;
 constexpr std::int64_t kExactChunk = 128, kChunkStep = 16;
 constexpr std::int64_t kSkewUses = 64;
@@ -151,7 +141,6 @@ StepPrice StepPricer::price(const StepShape& shape) {
   double total_us = by_tokens.total_us + by_samples.total_us;
   double slope_us = 0;
   double segment_steps = 1e9;
-  bool in_range = true;
 
   for (std::size_t group = ops_->has_full_attention() ? 0 : 1; group < groups_; ++group) {
     DecodeBatch batch;
@@ -171,9 +160,8 @@ StepPrice StepPricer::price(const StepShape& shape) {
       }
       if (with_prefill) time += prefill(group, shape.chunks);
     }
-    charge(price.terms, StepPart::attention, time);
+    price.terms.charge(StepPart::attention, time);
     total_us += time.total;
-    in_range = in_range && time.in_range;
     double read = static_cast<double>(batch.kv_tokens);
     const std::int64_t window = group == 0 ? 0 : ops_->windows()[group - 1];
     for (const PrefillChunk& chunk : shape.chunks) {
@@ -189,7 +177,7 @@ StepPrice StepPricer::price(const StepShape& shape) {
     price.slope_ps = to_ps(slope_us);
     price.valid_steps = 1 + static_cast<std::int64_t>(std::max(0.0, std::floor(segment_steps)));
   }
-  if (!in_range) ++out_of_range_;
+  if (!price.terms.in_range) ++out_of_range_;
   return price;
 }
 

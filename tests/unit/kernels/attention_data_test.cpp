@@ -27,9 +27,9 @@ struct Table {
   const char* file;
 };
 
-class HeldOut : public testing::TestWithParam<Table> {};
+class AttentionHeldOut : public testing::TestWithParam<Table> {};
 
-TEST_P(HeldOut, HalfOfTheShapesIsPredictedWithinTheBudget) {
+TEST_P(AttentionHeldOut, HalfOfTheShapesIsPredictedWithinTheBudget) {
   const Gpu gpu = load_gpu(GetParam().gpu);
   std::map<std::string, std::vector<double>> ratios;
   for (const KernelValidator& v : {generation_attention_validator(), context_attention_validator()}) {
@@ -57,7 +57,7 @@ TEST_P(HeldOut, HalfOfTheShapesIsPredictedWithinTheBudget) {
   EXPECT_GE(ratios.size(), 2u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cards, HeldOut,
+INSTANTIATE_TEST_SUITE_P(Cards, AttentionHeldOut,
                          testing::Values(Table{"a100-sxm-80g", "a100_sxm_vllm-0.14.0"},
                                          Table{"h100-sxm", "h100_sxm_vllm-0.24.0"},
                                          Table{"h200-sxm", "h200_sxm_vllm-0.24.0"},

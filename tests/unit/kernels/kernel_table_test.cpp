@@ -329,7 +329,7 @@ struct Card {
 
 void PrintTo(const Card& card, std::ostream* out) { *out << card.gpu; }
 
-class HeldOut : public testing::TestWithParam<Card> {
+class KernelTableHeldOut : public testing::TestWithParam<Card> {
  protected:
   void SetUp() override {
     if (!std::filesystem::exists(path("gemm"))) GTEST_SKIP() << "no measured tables in " TESSERA_SHARED_DATA;
@@ -415,12 +415,12 @@ class HeldOut : public testing::TestWithParam<Card> {
   Gpu gpu_;
 };
 
-TEST_P(HeldOut, GemmRowsAreNear) { EXPECT_LT(gemm_error(false), GetParam().rows); }
-TEST_P(HeldOut, GemmsOfUnseenWeightsAreNear) { EXPECT_LT(gemm_error(true), GetParam().columns); }
-TEST_P(HeldOut, DecodeAttentionIsNear) { EXPECT_LT(attention_error(false), GetParam().decode); }
-TEST_P(HeldOut, PrefillAttentionIsNear) { EXPECT_LT(attention_error(true), GetParam().prefill); }
+TEST_P(KernelTableHeldOut, GemmRowsAreNear) { EXPECT_LT(gemm_error(false), GetParam().rows); }
+TEST_P(KernelTableHeldOut, GemmsOfUnseenWeightsAreNear) { EXPECT_LT(gemm_error(true), GetParam().columns); }
+TEST_P(KernelTableHeldOut, DecodeAttentionIsNear) { EXPECT_LT(attention_error(false), GetParam().decode); }
+TEST_P(KernelTableHeldOut, PrefillAttentionIsNear) { EXPECT_LT(attention_error(true), GetParam().prefill); }
 
-INSTANTIATE_TEST_SUITE_P(Cards, HeldOut,
+INSTANTIATE_TEST_SUITE_P(Cards, KernelTableHeldOut,
                          testing::Values(Card{"h100-sxm", "h100_sxm_vllm-0.24.0", 3.3, 3.3, 1.9, 2.4},
                                          Card{"a100-sxm-80g", "a100_sxm_vllm-0.14.0", 4.1, 4.8, 1.5, 1.8},
                                          Card{"l40s", "l40s_vllm-0.24.0", 4.6, 5.8, 1.7, 2.6},

@@ -116,7 +116,7 @@ TEST(Stats, PrintsATableOrJson) {
   EXPECT_NE(json.str().find("\"references\": 6,"), std::string::npos) << json.str();
 }
 
-TEST(Generate, CommentsStayOnTheirLine) {
+TEST(GenerateCommand, CommentsStayOnTheirLine) {
   TraceGenerateOptions options;
   options.spec.lengths = LengthSpec{"fixed:1", "fixed:1", ""};
   options.spec.requests = 2;
