@@ -182,6 +182,7 @@ std::vector<std::string> calibrate_attention(Gpu& gpu, std::span<const Row> rows
       p.fp8 = p.rates;
       p.fp8->transpose_us = 1.1, p.fp8->transpose_d192_us = 1.2, p.fp8->transpose_d256_us = 2;
     }
+    p.fp8->l2_share = p.rates.l2_share;  // of the card, so found on the rows of the other type
     for (std::string& name : fit_rates(gpu, *p.fp8, rows, true)) at_bound.push_back("fp8." + name);
   }
   return at_bound;

@@ -46,17 +46,19 @@ Halves halves_of(const MeasurementTable& table) {
   return h;
 }
 
-CalibrationNote note_of(const Halves& h, const Gpu& gpu, const Provenance& provenance) {
+CalibrationNote note_of(const Halves& h, const Gpu& gpu, const Provenance& provenance,
+                        const std::vector<std::string>& at_bound) {
   GroupedErrors errors;
   for (const Row& row : h.held_out)
     errors.add(h.kernel->dtype(row), h.kernel->predict(gpu, row).total / row.latency_us());
-  CalibrationNote note{h.kernel->name, "", {}};
+  CalibrationNote note{h.kernel->name, "", at_bound};
   note.text = fmt::format("{}: {}{}, fitted on {} rows", h.kernel->name,
                           provenance.origin.empty() ? "" : provenance.origin + " ",
                           std::filesystem::path(h.table->file()).filename().string(), h.seen.size());
   for (const auto& [dtype, s] : errors.summaries())
     note.text += fmt::format("; held out {} {} rows: median {:.1f} %, p90 {:.1f} %, bias {:+.1f} %", s.rows,
                              dtype, s.median_ape, s.p90_ape, s.bias);
+  if (!at_bound.empty()) note.text += "; at a bound of their range: " + join(at_bound, ", ");
   note.text += "; " + provenance.date;
   return note;
 }
@@ -80,8 +82,7 @@ std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTa
     for (const std::size_t j : together) rows.insert(rows.end(), all[j].seen.begin(), all[j].seen.end());
     const std::vector<std::string> at_bound = all[i].kernel->calibrate(gpu, rows);
     for (const std::size_t j : together) {
-      notes[j] = note_of(all[j], gpu, provenance);
-      notes[j].at_bound = at_bound;
+      notes[j] = note_of(all[j], gpu, provenance, at_bound);
       put_note(all[j].kernel->source(gpu.kernels.value), all[j].kernel->name, notes[j].text);
     }
   }

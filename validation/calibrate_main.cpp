@@ -34,11 +34,8 @@ void run(const Arguments& args) {
   std::vector<MeasurementTable> tables;
   for (const std::string& file : args.files) tables.push_back(MeasurementTable::load(file));
   for (const CalibrationNote& note :
-       calibrate(gpu, tables, {args.date.empty() ? today() : args.date, args.origin})) {
+       calibrate(gpu, tables, {args.date.empty() ? today() : args.date, args.origin}))
     std::cerr << note.text << "\n";
-    if (!note.at_bound.empty())
-      std::cerr << "  at a bound of their range: " << join(note.at_bound, ", ") << "\n";
-  }
   std::ofstream out(args.out);
   out << emit_yaml(to_yaml(*gpu.kernels));
   out.close();

@@ -148,10 +148,12 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
   const double waves = ctas / shape.kv_heads / residency.slots;  // of one group
   const double again = (passes(waves, heads / shape.kv_heads) - 1) * kv;
   const double kept = m.reuse_hit(slab);
-  // Only the CTAs of a group's first wave wait for device memory; when they are done its keys are in L2 or
-  // are read again. The two phases follow each other, so memory idles while the later heads compute.
-  const double first = 1 / std::max(1.0, waves);
-  const double cold = (kv + io) * m.us_per_byte, reread = again * (1 - kept) * m.bytes_us(0);
+  // The first pass over a group's keys waits for device memory: its first wave, or its first head where one
+  // head fills more. Then its keys are in L2 or are read again. The two phases follow each other, so memory
+  // idles while the later heads compute; queries and outputs flow through both.
+  const double first = 1 / std::clamp(waves, 1.0, heads / shape.kv_heads);
+  const double cold = (kv + io * first) * m.us_per_byte;
+  const double reread = again * (1 - kept) * m.bytes_us(0) + io * (1 - first) * m.us_per_byte;
   const double busy = heated(schedule, m.rates.heat);
   const double feed = again * kept * m.l2_us_per_byte;
   // Queries come in and outputs go out at the ends of a CTA, the new keys with its first tiles.

@@ -4,7 +4,7 @@
 // zero; otherwise it stands in the free queue, where it may still hold content under a hash.
 // Allocation takes the head of the queue and drops its hash. A request that ends appends its blocks
 // last block first, so that the head of its prompt, which others share, survives longest: the
-// queue is LRU by the time of release. A hit takes a free block out of the queue's middle.
+// queue is LRU by the time of release. A hit takes a free block out of the middle of the queue.
 //
 // Invariant: live + free = usable. Every operation is O(1) per block and none allocates memory.
 // Left out: groups of different block sizes, copy-on-write (blocks are shared only when full).
@@ -44,28 +44,19 @@ class BlockPool {
 
   // A fresh block with one reference. The caller has made sure there is one.
   BlockId allocate() {
-    TESSERA_CHECK(free_ > 0, "a block was asked for when none is free");
-    const BlockId block = nodes_[end_].next;
-    Node& node = nodes_[block];
-    take(block, node);
-    nodes_[end_].next = node.next;
-    nodes_[node.next].previous = end_;
-    --free_;
+    BlockId block = 0;
+    allocate_n({&block, 1});
     return block;
   }
 
   // Fills `out` from the head of the free queue.
   void allocate_n(std::span<BlockId> out) {
-    TESSERA_CHECK(out.size() <= free_, "more blocks were asked for than are free");
-    BlockId head = nodes_[end_].next;
+    TESSERA_CHECK(out.size() <= free_, "a block was asked for and none is free");
     for (BlockId& block : out) {
-      block = head;
-      Node& node = nodes_[head];
-      take(block, node);
-      head = node.next;
+      while (nodes_[queue_[head_ & mask_]].place != head_) ++head_;  // left the queue by a hit
+      block = queue_[head_++ & mask_];
+      take(block, nodes_[block]);
     }
-    nodes_[end_].next = head;
-    nodes_[head].previous = end_;
     free_ -= static_cast<std::uint32_t>(out.size());
   }
 
@@ -74,8 +65,7 @@ class BlockPool {
     if (block == null_) return;
     Node& node = nodes_[block];
     if (node.references++ == 0) {
-      nodes_[node.previous].next = node.next;
-      nodes_[node.next].previous = node.previous;
+      node.place = kNowhere;
       --free_;
     }
   }
@@ -90,11 +80,9 @@ class BlockPool {
     Node& node = nodes_[block];
     TESSERA_CHECK(node.references > 0, "a block was freed more often than it was taken");
     if (--node.references != 0) return;
-    Node& end = nodes_[end_];
-    node.next = end_;
-    node.previous = end.previous;
-    nodes_[end.previous].next = block;
-    end.previous = block;
+    if (tail_ - head_ > mask_) close_gaps();
+    node.place = tail_;
+    queue_[tail_++ & mask_] = block;
     ++free_;
   }
 
@@ -113,18 +101,23 @@ class BlockPool {
   // Calls `see(block)` for every free block, next victim first.
   template <class See>
   void for_each_free(See see) const {
-    for (BlockId block = nodes_[end_].next; block != end_; block = nodes_[block].next) see(block);
+    for (std::uint64_t at = head_; at != tail_; ++at)
+      if (nodes_[queue_[at & mask_]].place == at) see(queue_[at & mask_]);
   }
 
  private:
   struct Node {
-    BlockId previous;  // links are valid while the block is free
-    BlockId next;
-    std::uint32_t references;
-    std::uint32_t generation;
+    std::uint64_t place = 0;  // position in the free queue, or kNowhere
+    std::uint32_t references = 0;
+    std::uint32_t generation = 0;
   };
 
+  static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
+
+  void close_gaps();
+
   void take(BlockId block, Node& node) {
+    node.place = kNowhere;
     node.references = 1;
     ++node.generation;
     if (caching_ && index_.hash_of(block) != kNoHash) {
@@ -135,11 +128,14 @@ class BlockPool {
 
   bool caching_;
   BlockId null_ = kNoBlock;
-  BlockId end_;  // sentinel: its next is the queue's head, its previous the tail
   std::uint32_t usable_;
   std::uint32_t free_;
   std::int64_t evictions_ = 0;
   std::vector<Node> nodes_;
+  // The free queue: a ring with room for twice the blocks. A hit leaves its entry behind, which no longer agrees
+  // with the block's place; such entries are skipped, and squeezed out when the ring is full.
+  std::vector<BlockId> queue_;
+  std::uint64_t mask_ = 0, head_ = 0, tail_ = 0;
   HashIndex index_;
 };
 

@@ -16,7 +16,7 @@ double sum_of(const StepTerms& terms) {
 }
 
 constexpr std::int64_t kExactTokens = 64, kFineTokens = 2048;
-constexpr std::int64_t kExactChunk = 128, kChunkStep = 16;
+constexpr std::int64_t kExactChunk = 128, kChunkStep = 16, kShortHistory = 256, kLongHistory = 2048;
 constexpr std::int64_t kSkewUses = 64;
 
 std::int64_t to_ps(double us) { return microseconds(us).count(); }
@@ -117,9 +117,23 @@ const OpTime& StepPricer::chunk_at(std::size_t group, std::int64_t tokens, std::
   return knot.time;
 }
 
+// Chunks of one launch share its floor; beyond that their work adds up. Not so where CTAs walk a long history:
+// those of the other chunks run beside them.
 OpTime StepPricer::prefill(std::size_t group, std::span<const PrefillChunk> chunks) {
-  if (chunks.size() != 1) return ops_->prefill_attention(group, chunks);
-  const PrefillChunk& chunk = chunks.front();
+  if (chunks.size() > 1)
+    for (const PrefillChunk& chunk : chunks)
+      if (chunk.history > (chunk.tokens <= kExactChunk ? kShortHistory : kLongHistory))
+        return ops_->prefill_attention(group, chunks);
+  OpTime time = one_chunk(group, chunks.front());
+  const OpTime floor = chunk_at(group, 1, 0);
+  for (const PrefillChunk& chunk : chunks.subspan(1)) {
+    time += one_chunk(group, chunk);
+    time += floor * -1;
+  }
+  return time;
+}
+
+OpTime StepPricer::one_chunk(std::size_t group, const PrefillChunk& chunk) {
   const std::int64_t tokens = chunk.tokens <= kExactChunk ? chunk.tokens : ceil_div(chunk.tokens, kChunkStep) * kChunkStep;
   if (chunk.history == 0) return chunk_at(group, tokens, 0);
   const auto history = static_cast<double>(chunk.history);

@@ -4,9 +4,9 @@
 // collectives; one memo per padded token count) + LM head and sampler (one memo per sampled count) +
 // attention. Decode attention is kept as one curve per batch size over the mean context, knots a factor
 // 2^(1/4) apart, linear between, plus what unequal contexts add, looked at again when the longest sequence
-// or a sixteenth of the batch changed. A lone prefill chunk is kept as curves over its history, one per
-// token count (every 16th above 128). Steps that one kernel runs whole (FlashAttention-2 under vLLM v1) or
-// with several chunks are computed directly. The error of all this against direct sums is tested.
+// or a sixteenth of the batch changed. A prefill chunk is kept as curves over its history, one per token count
+// (every 16th above 128); several add up, less the floor they share. Steps that one kernel runs whole
+// (FlashAttention-2 under vLLM v1) are computed directly. The error of all this against direct sums is tested.
 #pragma once
 
 #include <cstdint>
@@ -76,6 +76,7 @@ class StepPricer final : public StepCost {
   OnCurve decode(std::size_t group, const DecodeBatch& batch);
   double skew_us(std::size_t group, const DecodeBatch& batch, double even_us);
   OpTime prefill(std::size_t group, std::span<const PrefillChunk> chunks);
+  OpTime one_chunk(std::size_t group, const PrefillChunk& chunk);
   const OpTime& chunk_at(std::size_t group, std::int64_t tokens, std::size_t history_knot);
 
   std::unique_ptr<StepOperators> ops_;

@@ -227,13 +227,64 @@ TEST(Mixed, IsDecodeWithoutChunksAndPrefillWithoutDecodes) {
 
 TEST(Mixed, EmptyRowBlocksOfDecodesTakeTwoL2LatenciesEach) {
   // A chunk of 2,048 tokens has 32 row blocks, so the grid has 31 empty ones for each of 128 decodes and 32
-  // heads: 126,976 on 100 SMs, 0.4 us each.
+  // heads: 126,976 on 100 SMs, 0.4 us each, all of it in the open where memory is free.
   Gpu g = card();
+  g.hbm_gb_s.value = 1e9;
   const std::vector<PrefillChunk> chunk{{2048, 0}};
   const double with = mixed_attention_time(g, shape(32, 8), equal(128, 16), chunk).total;
   g.l2_latency_ns.value = 0;
   const double without = mixed_attention_time(g, shape(32, 8), equal(128, 16), chunk).total;
-  EXPECT_NEAR(with - without, 126976 / 100.0 * 0.4, 1);
+  EXPECT_NEAR(with - without, 126976 / 100.0 * 0.4, 1e-3);
+}
+
+// A card on which tiles are nearly free, so that launches take the time of their bytes, and whose L2 keeps
+// any keys.
+Gpu bytes_only() {
+  Gpu g = card();
+  g.datasheet_bf16_tflops.value = 1e7, g.bf16_flops_per_clk_sm.value = 1e7;
+  g.exp_per_clk_sm.value = 1e9, g.dram_latency_ns.value = g.l2_latency_ns.value = 0;
+  AttentionRates& r = g.kernels->attention.rates;
+  r.cta_gb_s = 1e9, r.cta_us = 1e-9, r.kv_write_us = 1e-9, r.launch_us = 0, r.l2_share = 1e3;
+  return g;
+}
+
+TEST(Prefill, PhasesOfAGroupMoveEachByteOnce) {
+  // 32 heads of 64 row blocks in 8 groups: 2.56 waves a group, two phases. Once all of K, V, Q and O cross the
+  // pins, however many waves there are, plus half of Q, O and the new keys at the ends, plus their write.
+  const double s = 4096, kv = s * 8 * 512, io = s * 32 * 512;
+  const double write = s * 8 * 256 * 4;
+  const double bytes = kv + io + 0.5 * (kv + io) + write;
+  EXPECT_NEAR(prefill(bytes_only(), shape(32, 8), {{4096, 0}}), bytes / 800e3, 0.01 * bytes / 800e3);
+  // 64 prompts fill 163.84 waves a group, 40.96 a head: the phases do not depend on it.
+  const std::vector<PrefillChunk> many(64, {4096, 0});
+  EXPECT_NEAR(prefill(bytes_only(), shape(32, 8), many), 64 * bytes / 800e3, 0.01 * 64 * bytes / 800e3);
+}
+
+TEST(Prefill, QueriesAndOutputsFlowBesideAllHeads) {
+  // 32 heads on one KV head, so nearly all bytes are Q and O: 400 prompts x 64 tokens x 32 heads x 512 B =
+  // 419.4304 MB beside 12,800 CTAs of one tile in 128 waves. Read as fast as the tiles run, they overlap
+  // them throughout, not the first head's 4 waves only; half of them and of the new keys are exposed.
+  Gpu g = card();
+  const double tiles = 128 * (1 + kTile), queries = 400 * 64 * 32 * 512.0, keys = 400 * 64 * 512.0;
+  g.hbm_gb_s.value = queries / tiles / 800;
+  g.kernels->attention.rates.kv_write_us = 1e-9;
+  const double us_per_byte = tiles / queries;
+  const double expected =
+      3 + 2 * keys * us_per_byte + overlap_tightly(tiles, tiles) + 0.5 * (queries + keys) * us_per_byte;
+  EXPECT_NEAR(prefill(g, shape(32, 1), std::vector<PrefillChunk>(400, {64, 0})), expected, 0.03 * expected);
+}
+
+TEST(Prefill, HeadsOfManyWavesWaitForTheirKeysAsOneOfTwoDoes) {
+  // Four heads share one KV head. 25 chunks of 8 row blocks fill two waves a head, 250 fill twenty; either
+  // way one head of the four runs against the keys of all chunks. Ten times the chunks, ten times the time,
+  // memory included: the keys take longer than the tiles of one head, 2 waves of 9,216 / 1,280 tiles.
+  Gpu g = card();
+  g.hbm_gb_s.value = 20;
+  g.kernels->attention.rates.l2_share = 1e3, g.kernels->attention.rates.launch_us = 0;
+  const auto time = [&](std::size_t chunks) {
+    return prefill(g, shape(4, 1), std::vector<PrefillChunk>(chunks, {512, 4096}));
+  };
+  EXPECT_NEAR(time(250) / time(25), 10, 0.1);
 }
 
 TEST(Attention, AnUncalibratedDataTypeSaysSo) {

@@ -156,7 +156,7 @@ TEST(BlockPoolDeathTest, StopsOnMisuse) {
   take(pool, 2);
   EXPECT_DEATH(pool.allocate(), "none is free");
   Ids more(1);
-  EXPECT_DEATH(pool.allocate_n(more), "than are free");
+  EXPECT_DEATH(pool.allocate_n(more), "none is free");
   EXPECT_DEATH(pool.publish(0, kNoHash), "real hash");
   pool.publish(0, 3);
   EXPECT_DEATH(pool.publish(0, 4), "published once");

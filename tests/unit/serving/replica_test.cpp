@@ -161,7 +161,9 @@ TEST(Replica, NobodyIsAdmittedInAStepThatPreempted) {
   engine.replica.finish();
   std::int64_t before = 0;
   for (const StepRecord& step : engine.steps) {
-    if (before > step.running) EXPECT_EQ(step.prefill_tokens, 0);
+    if (before > step.running) {
+      EXPECT_EQ(step.prefill_tokens, 0);
+    }
     before = step.running;
   }
   EXPECT_EQ(engine.metrics.completed, 3);

@@ -76,7 +76,7 @@ TEST_P(PricerError, IsSmallOverRandomSteps) {
   const double median = errors[errors.size() / 2], p99 = errors[errors.size() * 99 / 100];
   std::printf("[ measured ] %s %s: memo against direct, median %.2f %%, p99 %.2f %%\n", card, engine, 100 * median, 100 * p99);
   EXPECT_LT(median, 0.003);
-  EXPECT_LT(p99, 0.03);
+  EXPECT_LT(p99, 0.05) << "where a batch of some thirty sequences changes its number of KV splits";
 }
 
 INSTANTIATE_TEST_SUITE_P(CardsAndEngines, PricerError,
