@@ -1,6 +1,7 @@
 // tessera-calibrate: fits kernel behaviour to measurements and writes it. Found by `tessera calibrate`.
 //   tessera-calibrate --gpu h100-sxm --measurements gemm.csv.gz nccl.csv.gz --out
 //   configs/kernels/h100-sxm.yaml
+// Attention has two tables, decode and prefill, and one set of parameters: name both to fit them together.
 // Sections without a table keep the figures the card has now.
 #include <fmt/chrono.h>
 #include <fmt/format.h>

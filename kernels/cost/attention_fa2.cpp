@@ -3,7 +3,9 @@
 // A CTA of n key tiles takes tu + n (t_mma + t_exp + t_load): one stage, so the load is exposed unless a
 // second CTA shares the SM; then a tile takes max(t_c + t_load, residents x t_c).
 // Decode: CTAs of all sequences in the fluid queue; start-up exposed, queries and outputs on top.
-// Anything with a prefill token: list schedule of the row blocks of every query head.
+// Anything with a prefill token: list schedule of the row blocks of every query head. The first pass over
+// the keys of a group of G heads, 1 / clamp(waves, 1, G) of the work, overlaps device memory as the fourth
+// root of the fourth powers, the rest what is read again; queries and outputs are spread evenly.
 // Source of geometry: kernels/tiles/attention_fa2.hpp; of constants: AttentionParams::source.
 #include "kernels/tiles/attention_fa2.hpp"
 #include "kernels/cost/attention_ctas.hpp"
@@ -161,8 +163,8 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
       kPrefillExposed * (io + static_cast<double>(tokens) * token_bytes * shape.kv_heads) * m.us_per_byte;
   OpTime time;
   time.launch = m.rates.launch_us + m.kv_write_us(new_tokens) + empty;
-  time.total = m.rates.launch_us + m.kv_write_us(new_tokens) +
-               overlap_tightly(busy * first, cold) + overlap_tightly(busy * (1 - first), reread) + exposed;
+  time.total = m.rates.launch_us + m.kv_write_us(new_tokens) + overlap_tightly(busy * first, cold) +
+               overlap_tightly(busy * (1 - first), reread) + exposed;
   time.compute = heads * (static_cast<double>(tiles) + decode_tiles) * residency.compute / m.sms;
   time.hbm = ((kv + io) * (1 - m.hit) + again * (1 - kept)) * m.hbm_us_per_byte;
   time.l2 = (kv + io) * m.hit * m.l2_us_per_byte + feed;

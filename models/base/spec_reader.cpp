@@ -5,16 +5,12 @@
 #include <deque>
 #include <filesystem>
 
+#include "models/base/overloaded.hpp"
 #include "models/base/spec.hpp"
 #include "models/base/text.hpp"
 
 namespace tessera {
 namespace {
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
 
 bool parse_number(const std::string& text, double& out) {
   // from_chars accepts "inf"/"nan"; refuse them here so that no range check is needed for them later.

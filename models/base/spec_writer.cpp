@@ -2,16 +2,12 @@
 
 #include <cmath>
 
+#include "models/base/overloaded.hpp"
 #include "models/base/spec.hpp"
 #include "models/base/text.hpp"
 
 namespace tessera {
 namespace {
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
 
 Yaml plain(std::string text) {
   Yaml node;

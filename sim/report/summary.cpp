@@ -115,7 +115,7 @@ std::string summary_json(const RunResult& result, const Volatile& machine) {
   Json origins = Json::array();
   for (const CostOrigin& origin : result.origins)
     origins.push_back({{"operator", origin.op}, {"source", origin.source}, {"class", origin.status}, {"detail", origin.detail}});
-  out["calibration"] = {{"sources", origins}, {"steps_out_of_range", result.out_of_range_steps}};
+  out["calibration"] = {{"sources", origins}, {"steps_out_of_range", m.out_of_range_steps}};
   out["trace"] = {{"file", result.trace.file}, {"format", result.trace.format}, {"notes", result.trace.notes}};
   out["definitions"] = {
       {"ttft", "first token - arrival, as a client sees it"},

@@ -49,7 +49,10 @@ class Metrics {
   void finish(const RequestRecord& record);
   void token_gaps(std::int64_t gap_ps, std::int64_t count) { itl_ps.add(gap_ps, count); }
   void kv_use(const KvUse& use, std::int64_t duration_ps);
-  void step_terms(const StepTerms& step, std::int64_t times) { terms.add(step, static_cast<double>(times)); }
+  void step_terms(const StepTerms& step, std::int64_t times) {
+    terms.add(step, static_cast<double>(times));
+    if (!step.in_range) out_of_range_steps += times;
+  }
 
   // Per finished request, in order of finishing.
   struct Sample {
@@ -65,6 +68,7 @@ class Metrics {
   std::int64_t preemptions = 0, evictions = 0, recomputed_tokens = 0;
   std::int64_t last_finish_ps = 0;
   std::int64_t steps = 0, mixed_steps = 0, prefill_tokens = 0, decode_tokens = 0;
+  std::int64_t out_of_range_steps = 0;  // priced outside the calibrated range of a source
   std::int64_t busy_ps = 0;
   std::int64_t peak_blocks = 0, peak_running = 0, peak_waiting = 0;
 

@@ -87,7 +87,11 @@ class RooflineOperators final : public StepOperators {
     StepTerms terms;
     if (sampled == 0) return terms;
     for (const GemmOp& op : model_.step.gemms)
-      if (op.rows == Rows::sampled) terms.charge(StepPart::head, gemm(op, sampled));
+      if (op.rows == Rows::sampled) {
+        OpTime time = gemm(op, sampled);
+        time.in_range = true;  // a vocabulary wider than the tables is one fixed extrapolation: see origins()
+        terms.charge(StepPart::head, time);
+      }
     for (const CollectiveOp& op : model_.step.collectives)
       if (op.rows == Rows::sampled) terms.charge(StepPart::collective, collective(op, sampled, false, terms));
     terms.charge(StepPart::sampler, sampler_time(gpu_, sampled));
@@ -139,6 +143,9 @@ class RooflineOperators final : public StepOperators {
     list.push_back({"attention", "roofline", status, k.attention.source});
     if (!model_.step.moe.empty()) list.push_back({"moe", "roofline", status, k.moe.source});
     if (!model_.step.collectives.empty()) list.push_back({"collective", "roofline", status, k.collectives.source});
+    for (const GemmOp& op : model_.step.gemms)
+      if (op.rows == Rows::sampled && (op.n > k.gemm.max_n || op.k > k.gemm.max_k))
+        list.push_back({"lm_head", "roofline", status, "wider than any measured GEMM: extrapolated"});
     list.push_back({"elementwise, sampler", "roofline", "estimated", "launch gaps and bandwidth"});
     list.push_back({"host", "engine profile", "stated", engine_.name + ": " + engine_.source});
     return list;

@@ -58,7 +58,7 @@ std::string beside(const std::string& config_path, const std::string& file) {
   if (file.empty() || fs::path(file).is_absolute()) return file;
   const fs::path candidate = fs::path(config_path).parent_path() / file;
   std::error_code ignored;
-  return fs::exists(candidate, ignored) ? candidate.string() : file;
+  return fs::exists(candidate, ignored) ? candidate.lexically_normal().string() : file;
 }
 
 }  // namespace

@@ -184,9 +184,9 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   if (row == 0) throw InputError({config.trace.file, 0, 0}, "holds no requests");
   result.trace = trace->info();
   result.origins = cost->origins();
-  result.out_of_range_steps = cost->out_of_range();
-  if (result.out_of_range_steps > 0)
-    result.warnings.push_back(fmt::format("{} steps were priced outside the calibrated range", human_count(result.out_of_range_steps)));
+  if (metrics.out_of_range_steps > 0)
+    result.warnings.push_back(fmt::format("{} of {} steps were priced outside the calibrated range",
+                                          human_count(metrics.out_of_range_steps), human_count(metrics.steps)));
   for (const auto& [reason, count] : metrics.rejected)
     result.warnings.push_back(fmt::format("{} requests rejected: {}", human_count(count), reason));
   if (metrics.preemptions > 0)

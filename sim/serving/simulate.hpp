@@ -25,7 +25,6 @@ struct RunResult {
   TraceInfo trace;
   Metrics metrics;
   std::vector<CostOrigin> origins;
-  std::int64_t out_of_range_steps = 0;
   std::vector<std::string> warnings;
   bool interrupted = false;
 };

@@ -67,8 +67,6 @@ class StepCost {
   // Window sizes whose sums the shape must carry, at most kMaxWindows.
   [[nodiscard]] virtual std::span<const std::int64_t> windows() const = 0;
   [[nodiscard]] virtual std::vector<CostOrigin> origins() const = 0;
-  // Steps priced outside the calibrated range so far.
-  [[nodiscard]] virtual std::int64_t out_of_range() const = 0;
 };
 
 }  // namespace tessera

@@ -191,7 +191,6 @@ StepPrice StepPricer::price(const StepShape& shape) {
     price.slope_ps = to_ps(slope_us);
     price.valid_steps = 1 + static_cast<std::int64_t>(std::max(0.0, std::floor(segment_steps)));
   }
-  if (!price.terms.in_range) ++out_of_range_;
   return price;
 }
 

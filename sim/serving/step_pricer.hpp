@@ -50,7 +50,6 @@ class StepPricer final : public StepCost {
   StepPrice price(const StepShape& shape) override;
   [[nodiscard]] std::span<const std::int64_t> windows() const override { return ops_->windows(); }
   [[nodiscard]] std::vector<CostOrigin> origins() const override { return ops_->origins(); }
-  [[nodiscard]] std::int64_t out_of_range() const override { return out_of_range_; }
 
  private:
   struct Memo {
@@ -92,7 +91,6 @@ class StepPricer final : public StepCost {
   };
   std::vector<Skew> skew_;                                  // [group]
   std::vector<std::vector<std::vector<Knot>>> chunks_;      // [group][tokens][history knot]
-  std::int64_t out_of_range_ = 0;
 };
 
 }  // namespace tessera

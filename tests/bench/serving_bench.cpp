@@ -19,7 +19,6 @@ class FixedCost final : public StepCost {
   }
   [[nodiscard]] std::span<const std::int64_t> windows() const override { return {}; }
   [[nodiscard]] std::vector<CostOrigin> origins() const override { return {}; }
-  [[nodiscard]] std::int64_t out_of_range() const override { return 0; }
 };
 
 // One decode step of n requests, one of which finishes and is replaced.

@@ -24,7 +24,6 @@ class SensitiveCost final : public StepCost {
   }
   [[nodiscard]] std::span<const std::int64_t> windows() const override { return windows_; }
   [[nodiscard]] std::vector<CostOrigin> origins() const override { return {}; }
-  [[nodiscard]] std::int64_t out_of_range() const override { return 0; }
 
  private:
   std::int64_t valid_;

@@ -249,8 +249,8 @@ Gpu bytes_only() {
 }
 
 TEST(Prefill, PhasesOfAGroupMoveEachByteOnce) {
-  // 32 heads of 64 row blocks in 8 groups: 2.56 waves a group, two phases. Once all of K, V, Q and O cross the
-  // pins, however many waves there are, plus half of Q, O and the new keys at the ends, plus their write.
+  // 32 heads of 64 row blocks in 8 groups: 2.56 waves a group, two phases. Once all of K, V, Q and O cross
+  // the pins, however many waves there are, plus half of Q, O and the new keys at the ends, plus their write.
   const double s = 4096, kv = s * 8 * 512, io = s * 32 * 512;
   const double write = s * 8 * 256 * 4;
   const double bytes = kv + io + 0.5 * (kv + io) + write;

@@ -21,7 +21,6 @@ class FixedCost final : public StepCost {
   }
   [[nodiscard]] std::span<const std::int64_t> windows() const override { return {}; }
   [[nodiscard]] std::vector<CostOrigin> origins() const override { return {}; }
-  [[nodiscard]] std::int64_t out_of_range() const override { return 0; }
   struct Seen {
     std::int64_t decodes, prefill_tokens, kv, sampled;
   };
