@@ -95,7 +95,7 @@ std::string regime(const Row& row) {
 
 // The parameters and their plausible ranges. Some cannot be told apart on every card: heat needs long runs
 // of a power-limited card, prefill_launch and mask are FlashAttention 3's.
-std::vector<Knob> knobs_of(AttentionRates& r, bool fa3, bool fp8, bool decode, bool prefill) {
+std::vector<Knob> knobs_of(const Gpu& gpu, AttentionRates& r, bool fa3, bool fp8, bool decode, bool prefill) {
   std::vector<Knob> knobs;
   const auto add = [&](bool wanted, const char* name, double& value, double low, double high) {
     if (wanted) knobs.push_back({name, &value, low, high, Scale::log});
@@ -105,7 +105,8 @@ std::vector<Knob> knobs_of(AttentionRates& r, bool fa3, bool fp8, bool decode, b
   add(decode && !fa3, "combine_per_split_us", r.combine_per_split_us, 0.01, 0.6);
   add(decode, "cta_us", r.cta_us, 0.3, 5);
   add(decode, "cta_gb_s", r.cta_gb_s, 20, 600);
-  add(decode, "hbm_fraction", r.hbm_fraction, 0.6, 0.98);  // best read streams reach 0.98 of the pins
+  // No kernel reads faster than the best stream seen on the card.
+  add(decode, "hbm_fraction", r.hbm_fraction, 0.6, gpu.hbm_achieved_fraction);
   add(decode, "l2_gb_s", r.l2_gb_s, 1000, 15000);
   add(decode && !fp8, "l2_share", r.l2_share, 0.3, 1.6);      // of the card, not of the data type
   add(true, "mma_factor", r.mma_factor, fp8 ? 0.9 : 0.6, 2);  // fp8: not beyond the peak of the maximum clock
@@ -141,7 +142,7 @@ std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::s
   const bool fa3 = gpu.kernels->attention.kernel == "fa3";
   // A prefill table has its one-token prompts; they are too few to fit decode on.
   const bool fit_decode = decode.size() * 4 > prefill.size();
-  return fit_knobs(knobs_of(rates, fa3, fp8, fit_decode, !prefill.empty()), measured,
+  return fit_knobs(knobs_of(gpu, rates, fa3, fp8, fit_decode, !prefill.empty()), measured,
                    [&](std::size_t i) { return cases[i].predict_us(gpu); }, {});
 }
 

@@ -1,8 +1,8 @@
 #include "kernels/cost/layer_profile.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <stdexcept>
 
@@ -65,10 +65,12 @@ void LayerProfile::Grid::build(const std::vector<std::vector<double>>& keys, con
   for (std::size_t at = 0; at < cells; ++at) {
     std::size_t stride = 1;
     for (std::size_t d = dims; d-- > 0 && std::isnan(values[at]);) {
-      if (at / stride % axes[d].size() > 0 && !std::isnan(values[at - stride])) values[at] = values[at - stride];
+      if (at / stride % axes[d].size() > 0 && !std::isnan(values[at - stride]))
+        values[at] = values[at - stride];
       stride *= axes[d].size();
     }
-    if (std::isnan(values[at])) throw std::invalid_argument(std::string("the attention table lacks corner rows for ") + what);
+    if (std::isnan(values[at]))
+      throw std::invalid_argument(std::string("the attention table lacks corner rows for ") + what);
   }
 }
 
@@ -80,7 +82,8 @@ double LayerProfile::Grid::at(const std::vector<double>& x, bool& in_range) cons
     const auto& axis = axes[d];
     const auto above = std::upper_bound(axis.begin(), axis.end(), x[d]) - axis.begin();
     const auto last = static_cast<std::ptrdiff_t>(axis.size()) - 1;
-    low[d] = static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(above - 1, 0, std::max<std::ptrdiff_t>(0, last - 1)));
+    low[d] = static_cast<std::size_t>(
+        std::clamp<std::ptrdiff_t>(above - 1, 0, std::max<std::ptrdiff_t>(0, last - 1)));
     share[d] = axis.size() == 1 ? 0 : (x[d] - axis[low[d]]) / (axis[low[d] + 1] - axis[low[d]]);
     if (x[d] < axis.front()) share[d] = 0;  // below the grid: the floor of the first cell
     if (x[d] > axis.back()) in_range = false;
@@ -107,7 +110,8 @@ void LayerProfile::finish() {
     const auto decodes = static_cast<double>(p.decodes), context = static_cast<double>(p.context);
     if (p.chunk == 0 && p.decodes > 0) keys[0].push_back({decodes, context}), us[0].push_back(p.us);
     if (p.chunk > 0 && p.decodes == 0) keys[1].push_back({chunk, history}), us[1].push_back(p.us);
-    if (p.chunk > 0 && p.decodes > 0) keys[2].push_back({chunk, history, decodes, context}), us[2].push_back(p.us);
+    if (p.chunk > 0 && p.decodes > 0)
+      keys[2].push_back({chunk, history, decodes, context}), us[2].push_back(p.us);
   }
   decode_.build(keys[0], us[0], "decode-only batches");
   prefill_.build(keys[1], us[1], "prefill-only batches");
@@ -129,7 +133,8 @@ double LayerProfile::per_sequence_us(const std::string& layer, double sequences,
   return per_sequence_.at(layer).at(sequences, in_range);
 }
 
-double LayerProfile::attention_us(double chunk, double history, double decodes, double context, bool& in_range) const {
+double LayerProfile::attention_us(double chunk, double history, double decodes, double context,
+                                  bool& in_range) const {
   if (chunk <= 0) return decode_.at({decodes, context}, in_range);
   if (decodes <= 0) return prefill_.at({chunk, history}, in_range);
   return mixed_.at({chunk, history, decodes, context}, in_range);

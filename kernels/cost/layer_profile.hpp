@@ -42,7 +42,8 @@ class LayerProfile {
   [[nodiscard]] double dense_us(const std::string& layer, double tokens, bool& in_range) const;
   [[nodiscard]] double per_sequence_us(const std::string& layer, double sequences, bool& in_range) const;
   // decodes = 0 or chunk = 0 leave that side out; not both.
-  [[nodiscard]] double attention_us(double chunk, double history, double decodes, double context, bool& in_range) const;
+  [[nodiscard]] double attention_us(double chunk, double history, double decodes, double context,
+                                    bool& in_range) const;
 
  private:
   // A full grid over up to four axes, time in row-major order.

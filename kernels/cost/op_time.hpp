@@ -11,9 +11,9 @@ struct OpTime {
   double total = 0;
   double compute = 0;  // tensor cores and exponentials
   double hbm = 0;
-  double l2 = 0;       // operand feed from L2
+  double l2 = 0;  // operand feed from L2
   double link = 0;
-  double launch = 0;   // launch, drain, latency no resource works in
+  double launch = 0;  // launch, drain, latency no resource works in
   double host = 0;
   bool in_range = true;  // inside the calibrated range of the source
 
@@ -29,8 +29,8 @@ struct OpTime {
   }
 };
 
-// No prediction beats physics: the larger of FLOPs at the peak rate of the maximum clock and of the bytes that
-// cannot be L2-resident at pin bandwidth.
+// No prediction beats physics: the larger of FLOPs at the peak rate of the maximum clock and of the bytes
+// that cannot be L2-resident at pin bandwidth.
 inline double physics_floor_us(double flops, double peak_flops, double hbm_bytes, double hbm_bytes_per_us) {
   return std::max(peak_flops > 0 ? flops / peak_flops * 1e6 : 0.0, hbm_bytes / hbm_bytes_per_us);
 }

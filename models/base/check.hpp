@@ -10,6 +10,5 @@ namespace tessera::detail {
 #define TESSERA_CHECK(condition, why) ((void)0)
 #else
 #define TESSERA_CHECK(condition, why) \
-  ((condition) ? (void)0              \
-               : ::tessera::detail::check_failed(#condition, __FILE__, __LINE__, why))
+  ((condition) ? (void)0 : ::tessera::detail::check_failed(#condition, __FILE__, __LINE__, why))
 #endif

@@ -22,7 +22,8 @@ std::vector<std::string> config_names(const char* folder) {
   namespace fs = std::filesystem;
   std::vector<std::string> names;
   std::error_code error;
-  for (fs::directory_iterator it(fs::path(config_root()) / folder, error), end; !error && it != end; it.increment(error))
+  for (fs::directory_iterator it(fs::path(config_root()) / folder, error), end; !error && it != end;
+       it.increment(error))
     if (it->path().extension() == ".yaml") names.push_back(it->path().stem().string());
   std::sort(names.begin(), names.end());
   return names;

@@ -97,7 +97,7 @@ class Fields {
     const std::size_t count = enter_list(key, values.size(), doc);
     values.resize(count);
     for (std::size_t i = 0; i < count; ++i) {
-      if constexpr (requires(T& item) { item.describe(*this); }) {
+      if constexpr (requires(T & item) { item.describe(*this); }) {
         enter_item(i, true);
         values[i].describe(*this);
         leave();
@@ -113,7 +113,8 @@ class Fields {
   virtual void check(bool /*holds*/, const char* /*key*/, const std::string& /*problem*/) {}
 
  protected:
-  virtual void scalar(const char* key, Slot slot, const std::vector<std::string>& options, const Doc& doc) = 0;
+  virtual void scalar(const char* key, Slot slot, const std::vector<std::string>& options,
+                      const Doc& doc) = 0;
   virtual bool enter(const char* key, const Doc& doc) = 0;
   virtual bool enter_optional(const char* key, bool present, const Doc& doc) = 0;
   virtual bool enter_reference(const char* key, std::string& name, const char* folder, const Doc& doc) = 0;
@@ -129,11 +130,13 @@ void read_spec(const Yaml& document, DescribeThunk describe, void* spec);
 
 template <class T>
 void read_spec(const Yaml& document, T& spec) {
-  read_spec(document, [](void* s, Fields& f) { static_cast<T*>(s)->describe(f); }, &spec);
+  read_spec(
+      document, [](void* s, Fields& f) { static_cast<T*>(s)->describe(f); }, &spec);
 }
 
 // The tree of a named or given file of a config folder, e.g. ("gpus", "h100-sxm") or ("gpus", "./my.yaml").
-Yaml load_config(const char* folder, const std::string& name_or_path, const Location& asked_at = {"command line", 0, 0});
+Yaml load_config(const char* folder, const std::string& name_or_path,
+                 const Location& asked_at = {"command line", 0, 0});
 
 template <class T>
 T read_config(const char* folder, const std::string& name_or_path) {

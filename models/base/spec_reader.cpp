@@ -51,24 +51,29 @@ class Reader final : public Fields {
   void scalar(const char* key, Slot slot, const std::vector<std::string>& options, const Doc& doc) override {
     const Yaml* node = take(key, doc);
     if (node == nullptr) return;
-    std::visit(Overloaded{
-                   [&](bool* v) { *v = yes_no(*node, key); },
-                   [&](int* v) { *v = static_cast<int>(integer(*node, key, doc, std::numeric_limits<int>::max())); },
-                   [&](std::int64_t* v) { *v = integer(*node, key, doc); },
-                   [&](double* v) { *v = number(*node, key, doc); },
-                   [&](std::string* v) { *v = text(*node, key, options); },
-                   [&](std::optional<std::int64_t>* v) {
-                     if (node->kind == Yaml::Kind::null) v->reset();
-                     else *v = integer(*node, key, doc);
-                   },
-                   [&](std::optional<double>* v) {
-                     if (node->kind == Yaml::Kind::null) v->reset();
-                     else *v = number(*node, key, doc);
-                   },
-                   [&](Sourced<std::int64_t>* v) { sourced(*node, key, doc, *v); },
-                   [&](Sourced<double>* v) { sourced(*node, key, doc, *v); },
-               },
-               slot);
+    std::visit(
+        Overloaded{
+            [&](bool* v) { *v = yes_no(*node, key); },
+            [&](int* v) { *v = static_cast<int>(integer(*node, key, doc, std::numeric_limits<int>::max())); },
+            [&](std::int64_t* v) { *v = integer(*node, key, doc); },
+            [&](double* v) { *v = number(*node, key, doc); },
+            [&](std::string* v) { *v = text(*node, key, options); },
+            [&](std::optional<std::int64_t>* v) {
+              if (node->kind == Yaml::Kind::null)
+                v->reset();
+              else
+                *v = integer(*node, key, doc);
+            },
+            [&](std::optional<double>* v) {
+              if (node->kind == Yaml::Kind::null)
+                v->reset();
+              else
+                *v = number(*node, key, doc);
+            },
+            [&](Sourced<std::int64_t>* v) { sourced(*node, key, doc, *v); },
+            [&](Sourced<double>* v) { sourced(*node, key, doc, *v); },
+        },
+        slot);
   }
 
   bool enter(const char* key, const Doc& doc) override {
@@ -164,9 +169,10 @@ class Reader final : public Fields {
       bool known = false;
       for (const std::string& name : level.known) known = known || name == entry.key;
       if (!known)
-        throw InputError(entry.at, fmt::format("{}{}: unknown key, expected one of {}{}",
-                                               level.path.empty() ? "" : level.path + ".", entry.key,
-                                               join(level.known, ", "), did_you_mean(entry.key, level.known)));
+        throw InputError(
+            entry.at,
+            fmt::format("{}{}: unknown key, expected one of {}{}", level.path.empty() ? "" : level.path + ".",
+                        entry.key, join(level.known, ", "), did_you_mean(entry.key, level.known)));
     }
   }
 
@@ -202,7 +208,8 @@ class Reader final : public Fields {
     const double value = number(node, key, doc);
     if (value != std::floor(value)) wrong(node, key, "a whole number");
     if (std::abs(value) > limit)
-      throw InputError(node.at, fmt::format("{}: {} is out of range, expected at most {:.0f}", path(key), node.scalar, limit));
+      throw InputError(node.at, fmt::format("{}: {} is out of range, expected at most {:.0f}", path(key),
+                                            node.scalar, limit));
     return static_cast<std::int64_t>(value);
   }
 
@@ -213,8 +220,9 @@ class Reader final : public Fields {
     if (!options.empty()) {
       for (const std::string& option : options)
         if (option == node.scalar) return option;
-      throw InputError(node.at, fmt::format("{}: '{}' is not known, expected one of {}{}", path(key), node.scalar,
-                                            join(options, ", "), did_you_mean(node.scalar, options)));
+      throw InputError(node.at,
+                       fmt::format("{}: '{}' is not known, expected one of {}{}", path(key), node.scalar,
+                                   join(options, ", "), did_you_mean(node.scalar, options)));
     }
     return node.scalar;
   }
@@ -232,8 +240,10 @@ class Reader final : public Fields {
       if (value == nullptr) throw InputError(node.at, fmt::format("{}: missing 'value'", path(key)));
       if (const Yaml* source = node.find("source")) out.source = source->scalar;
     }
-    if constexpr (std::is_same_v<T, double>) out.value = number(*value, key, doc);
-    else out.value = integer(*value, key, doc);
+    if constexpr (std::is_same_v<T, double>)
+      out.value = number(*value, key, doc);
+    else
+      out.value = integer(*value, key, doc);
   }
 
   std::vector<Level> stack_;
@@ -255,7 +265,8 @@ Yaml load_config(const char* folder, const std::string& name_or_path, const Loca
     // A relative path means: beside the file that names it, else from here.
     const fs::path beside = fs::path(asked_at.file).parent_path() / name_or_path;
     std::error_code ignored;
-    if (fs::path(name_or_path).is_relative() && fs::is_regular_file(beside, ignored)) return load_yaml(beside.string());
+    if (fs::path(name_or_path).is_relative() && fs::is_regular_file(beside, ignored))
+      return load_yaml(beside.string());
     if (!fs::is_regular_file(name_or_path, ignored))
       throw InputError(asked_at, fmt::format("'{}': no such file", name_or_path));
     return load_yaml(name_or_path);
@@ -263,8 +274,9 @@ Yaml load_config(const char* folder, const std::string& name_or_path, const Loca
   const std::vector<std::string> names = config_names(folder);
   for (const std::string& name : names)
     if (name == name_or_path) return load_yaml(config_root() + "/" + folder + "/" + name + ".yaml");
-  throw InputError(asked_at, fmt::format("'{}' is not known, expected a name under configs/{}, a path or an inline map{}",
-                                         name_or_path, folder, did_you_mean(name_or_path, names)));
+  throw InputError(
+      asked_at, fmt::format("'{}' is not known, expected a name under configs/{}, a path or an inline map{}",
+                            name_or_path, folder, did_you_mean(name_or_path, names)));
 }
 
 }  // namespace tessera

@@ -66,7 +66,9 @@ class Writer final : public Fields {
     stack_.push_back(put(key, std::move(node)));
     return true;
   }
-  bool enter_optional(const char* key, bool present, const Doc& doc) override { return present && enter(key, doc); }
+  bool enter_optional(const char* key, bool present, const Doc& doc) override {
+    return present && enter(key, doc);
+  }
   bool enter_reference(const char* key, std::string& name, const char*, const Doc& doc) override {
     if (name == "auto" || name == "none") {
       put(key, plain(name));
@@ -170,7 +172,8 @@ class Schema final : public Fields {
 bool plain_is_safe(const std::string& text) {
   if (text.empty() || text == "null" || text == "~" || text == "true" || text == "false") return false;
   for (const char c : text)
-    if (!(std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.' || c == '/' || c == ' ' || c == '+'))
+    if (!(std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.' || c == '/' ||
+          c == ' ' || c == '+'))
       return false;
   const char first = text.front();
   return std::isalpha(static_cast<unsigned char>(first)) != 0 && text.back() != ' ';
@@ -179,7 +182,9 @@ bool plain_is_safe(const std::string& text) {
 void emit(const Yaml& node, int indent, std::string& out) {
   const std::string pad(static_cast<std::size_t>(indent), ' ');
   switch (node.kind) {
-    case Yaml::Kind::null: out += " null\n"; return;
+    case Yaml::Kind::null:
+      out += " null\n";
+      return;
     case Yaml::Kind::scalar:
       out += ' ';
       if (!node.quoted || plain_is_safe(node.scalar)) {
@@ -188,8 +193,10 @@ void emit(const Yaml& node, int indent, std::string& out) {
         out += '"';
         for (const char c : node.scalar) {
           if (c == '"' || c == '\\') out += '\\';
-          if (c == '\n') out += "\\n";
-          else out += c;
+          if (c == '\n')
+            out += "\\n";
+          else
+            out += c;
         }
         out += '"';
       }

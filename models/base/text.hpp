@@ -15,9 +15,9 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
-std::string human_bytes(double bytes);          // 1.50 GiB
-std::string human_count(std::int64_t count);    // 19,366
-std::string human_seconds(double seconds);      // 1.23 ms
-std::string shortest(double value);             // shortest text that reads back the same
+std::string human_bytes(double bytes);        // 1.50 GiB
+std::string human_count(std::int64_t count);  // 19,366
+std::string human_seconds(double seconds);    // 1.23 ms
+std::string shortest(double value);           // shortest text that reads back the same
 
 }  // namespace tessera

@@ -99,8 +99,8 @@ class TreeBuilder final : public YAML::EventHandler {
       if (node.kind == Yaml::Kind::map || node.kind == Yaml::Kind::list)
         throw InputError(node.at, "a key must be a plain word");
       if (const Yaml* twin = parent.node.find(node.scalar))
-        throw InputError(node.at, fmt::format("{}: duplicate key, first given on line {}", node.scalar,
-                                              twin->at.line));
+        throw InputError(
+            node.at, fmt::format("{}: duplicate key, first given on line {}", node.scalar, twin->at.line));
       parent.has_key = true;
       parent.key = node.scalar;
       parent.key_at = node.at;
@@ -128,10 +128,14 @@ Yaml* Yaml::find(std::string_view key) {
 
 const char* Yaml::kind_name() const {
   switch (kind) {
-    case Kind::null: return "nothing";
-    case Kind::scalar: return "a value";
-    case Kind::map: return "a map";
-    case Kind::list: return "a list";
+    case Kind::null:
+      return "nothing";
+    case Kind::scalar:
+      return "a value";
+    case Kind::map:
+      return "a map";
+    case Kind::list:
+      return "a list";
   }
   return "?";
 }
@@ -171,7 +175,8 @@ Yaml parse_yaml(std::string_view text, const std::string& file) {
 
 std::string read_file(const std::string& path) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) throw InputError({path, 0, 0}, "is a directory, expected a file");
+  if (std::filesystem::is_directory(path, ignored))
+    throw InputError({path, 0, 0}, "is a directory, expected a file");
   std::ifstream in(path, std::ios::binary);
   if (!in) throw InputError({path, 0, 0}, "cannot open the file");
   std::string text{std::istreambuf_iterator<char>(in), {}};
@@ -188,15 +193,16 @@ void set_path(Yaml& root, std::string_view path, Yaml value, ExpandReference exp
     const std::string_view key = path.substr(begin, dot == std::string_view::npos ? dot : dot - begin);
     const std::string_view walked = path.substr(0, begin == 0 ? 0 : begin - 1);
     if (key.empty())
-      throw InputError({"--set", 0, 0}, fmt::format("'{}': empty key in the path, expected a.b.c=value", path));
+      throw InputError({"--set", 0, 0},
+                       fmt::format("'{}': empty key in the path, expected a.b.c=value", path));
     if (node->kind == Yaml::Kind::scalar && expand != nullptr) *node = expand(walked, *node);
     Yaml* next = nullptr;
     if (node->kind == Yaml::Kind::list) {
       std::size_t index = 0;
       const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
       if (error != std::errc{} || end != key.data() + key.size() || index >= node->list.size())
-        throw InputError({"--set", 0, 0}, fmt::format("'{}': '{}' is not an index below {}", path, key,
-                                                      node->list.size()));
+        throw InputError({"--set", 0, 0},
+                         fmt::format("'{}': '{}' is not an index below {}", path, key, node->list.size()));
       next = &node->list[index];
     } else {
       if (node->kind == Yaml::Kind::scalar)

@@ -13,8 +13,10 @@ void print(const SchemaEntry& e) {
   fmt::print("{}\n  {}{}\n  type: {}", e.path, e.doc, e.unit.empty() ? "" : " (" + e.unit + ")", e.type);
   if (!e.options.empty()) fmt::print(" {}", join(e.options, " | "));
   if (!e.range.empty()) fmt::print(", {}", e.range);
-  if (e.required) fmt::print(", required");
-  else if (!e.default_value.empty()) fmt::print(", default {}", e.default_value);
+  if (e.required)
+    fmt::print(", required");
+  else if (!e.default_value.empty())
+    fmt::print(", default {}", e.default_value);
   fmt::print("\n");
 }
 
@@ -28,8 +30,14 @@ int config_schema_command(bool json) {
       print(e);
       continue;
     }
-    rows.push_back({{"key", e.path}, {"type", e.type}, {"default", e.default_value}, {"unit", e.unit}, {"range", e.range},
-                    {"options", e.options}, {"doc", e.doc}, {"required", e.required}});
+    rows.push_back({{"key", e.path},
+                    {"type", e.type},
+                    {"default", e.default_value},
+                    {"unit", e.unit},
+                    {"range", e.range},
+                    {"options", e.options},
+                    {"doc", e.doc},
+                    {"required", e.required}});
   }
   if (json) fmt::print("{}\n", rows.dump(2));
   return kOk;
@@ -45,7 +53,8 @@ int config_explain_command(const std::string& key) {
     found = true;
     print(e);
   }
-  if (!found) throw InputError(fmt::format("config explain: '{}' is not a key{}", key, did_you_mean(key, names)));
+  if (!found)
+    throw InputError(fmt::format("config explain: '{}' is not a key{}", key, did_you_mean(key, names)));
   return kOk;
 }
 

@@ -28,8 +28,8 @@ Model model_of(const ExplainOptions& options) {
 
 int explain_kv_command(const ExplainOptions& options) {
   const Model model = model_of(options);
-  const KvExplanation e =
-      explain_kv(model, resolve_kv_dtype(model, options.kv_dtype), parse_tokens(options.context, "--context"), options.tp);
+  const KvExplanation e = explain_kv(model, resolve_kv_dtype(model, options.kv_dtype),
+                                     parse_tokens(options.context, "--context"), options.tp);
   for (const std::string& warning : e.warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (!options.json) {
     fmt::print("{}", to_text(e));
@@ -37,16 +37,31 @@ int explain_kv_command(const ExplainOptions& options) {
   }
   nlohmann::ordered_json groups = nlohmann::ordered_json::array();
   for (const KvExplanation::Group& g : e.per_group)
-    groups.push_back({{"name", g.name}, {"retention", g.retention}, {"window", g.window}, {"sinks", g.sinks},
-                      {"layers_held", g.layers_held}, {"layers_read", g.layers_read}, {"entry_bytes", g.entry_bytes},
-                      {"entry_formula", g.entry_formula}, {"bytes_per_token", g.bytes_per_token},
-                      {"tokens_held", g.tokens_held}, {"bytes_at_context", g.bytes_at_context},
-                      {"decode_read_bytes", g.decode_read_bytes}, {"state_bytes", g.state_bytes}});
-  const nlohmann::ordered_json out{{"model", e.model}, {"source", e.source}, {"kv_dtype", e.kv_dtype}, {"tp", e.tp},
-                                   {"context", e.context}, {"bytes_per_token", e.bytes_per_token},
+    groups.push_back({{"name", g.name},
+                      {"retention", g.retention},
+                      {"window", g.window},
+                      {"sinks", g.sinks},
+                      {"layers_held", g.layers_held},
+                      {"layers_read", g.layers_read},
+                      {"entry_bytes", g.entry_bytes},
+                      {"entry_formula", g.entry_formula},
+                      {"bytes_per_token", g.bytes_per_token},
+                      {"tokens_held", g.tokens_held},
+                      {"bytes_at_context", g.bytes_at_context},
+                      {"decode_read_bytes", g.decode_read_bytes},
+                      {"state_bytes", g.state_bytes}});
+  const nlohmann::ordered_json out{{"model", e.model},
+                                   {"source", e.source},
+                                   {"kv_dtype", e.kv_dtype},
+                                   {"tp", e.tp},
+                                   {"context", e.context},
+                                   {"bytes_per_token", e.bytes_per_token},
                                    {"unbounded_bytes_per_token", e.unbounded_bytes_per_token},
-                                   {"bytes_at_context", e.bytes_at_context}, {"decode_read_bytes", e.decode_read_bytes},
-                                   {"state_bytes", e.state_bytes}, {"per_group", groups}, {"formula", e.formula},
+                                   {"bytes_at_context", e.bytes_at_context},
+                                   {"decode_read_bytes", e.decode_read_bytes},
+                                   {"state_bytes", e.state_bytes},
+                                   {"per_group", groups},
+                                   {"formula", e.formula},
                                    {"warnings", e.warnings}};
   fmt::print("{}\n", out.dump(2));
   return kOk;
@@ -64,16 +79,24 @@ int explain_capacity_command(const ExplainOptions& options) {
   limits.max_batched_tokens = engine.default_max_num_batched_tokens;
   limits.max_num_seqs = engine.default_max_num_seqs;
   limits.block_tokens = engine.block_tokens;
-  const CapacityBreakdown c = derive_kv_capacity(rank, gpu.memory_bytes, options.utilization, engine.memory, limits);
+  const CapacityBreakdown c =
+      derive_kv_capacity(rank, gpu.memory_bytes, options.utilization, engine.memory, limits);
   if (!options.json) {
-    fmt::print("KV capacity of {} on {} (rank of tp {}, {} rule)\n{}", model.name, gpu.name, options.tp, engine.name, to_text(c));
+    fmt::print("KV capacity of {} on {} (rank of tp {}, {} rule)\n{}", model.name, gpu.name, options.tp,
+               engine.name, to_text(c));
     return kOk;
   }
-  const nlohmann::ordered_json out{{"blocks", c.blocks}, {"blocks_low", c.blocks_low}, {"blocks_high", c.blocks_high},
-                                   {"block_tokens", c.block_tokens}, {"block_bytes", c.block_bytes},
-                                   {"total_bytes", c.total_bytes}, {"utilisation", c.utilisation},
-                                   {"weight_bytes", c.weight_bytes}, {"buffer_bytes", c.buffer_bytes},
-                                   {"activation_bytes", c.activation_bytes}, {"nontorch_bytes", c.nontorch_bytes},
+  const nlohmann::ordered_json out{{"blocks", c.blocks},
+                                   {"blocks_low", c.blocks_low},
+                                   {"blocks_high", c.blocks_high},
+                                   {"block_tokens", c.block_tokens},
+                                   {"block_bytes", c.block_bytes},
+                                   {"total_bytes", c.total_bytes},
+                                   {"utilisation", c.utilisation},
+                                   {"weight_bytes", c.weight_bytes},
+                                   {"buffer_bytes", c.buffer_bytes},
+                                   {"activation_bytes", c.activation_bytes},
+                                   {"nontorch_bytes", c.nontorch_bytes},
                                    {"kv_bytes", c.kv_bytes}};
   fmt::print("{}\n", out.dump(2));
   return kOk;

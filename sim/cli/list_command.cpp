@@ -18,32 +18,49 @@ namespace {
 void gpus(bool json) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   if (!json)
-    fmt::print("{:<14} {:<11} {:<19} {:>4} {:>9} {:>9} {:>10} {:>7} {:>9}\n", "gpu", "status", "kernels of", "SMs", "bf16 TF/s",
-               "mem GiB", "HBM GB/s", "L2 MiB", "NVL GB/s");
+    fmt::print("{:<14} {:<11} {:<19} {:>4} {:>9} {:>9} {:>10} {:>7} {:>9}\n", "gpu", "status", "kernels of",
+               "SMs", "bf16 TF/s", "mem GiB", "HBM GB/s", "L2 MiB", "NVL GB/s");
   for (const GpuSummary& g : list_gpus()) {
-    rows.push_back({{"name", g.name}, {"title", g.title}, {"architecture", g.architecture}, {"status", g.status},
-                    {"kernels", g.kernels}, {"sms", g.sms}, {"datasheet_bf16_tflops", g.datasheet_bf16_tflops},
-                    {"peak_bf16_tflops", g.peak_bf16_tflops}, {"memory_gib", g.memory_gib}, {"hbm_gb_s", g.hbm_gb_s},
-                    {"l2_mib", g.l2_mib}, {"nvlink_gb_s", g.nvlink_gb_s}, {"gpus_per_node", g.gpus_per_node}});
+    rows.push_back({{"name", g.name},
+                    {"title", g.title},
+                    {"architecture", g.architecture},
+                    {"status", g.status},
+                    {"kernels", g.kernels},
+                    {"sms", g.sms},
+                    {"datasheet_bf16_tflops", g.datasheet_bf16_tflops},
+                    {"peak_bf16_tflops", g.peak_bf16_tflops},
+                    {"memory_gib", g.memory_gib},
+                    {"hbm_gb_s", g.hbm_gb_s},
+                    {"l2_mib", g.l2_mib},
+                    {"nvlink_gb_s", g.nvlink_gb_s},
+                    {"gpus_per_node", g.gpus_per_node}});
     if (!json)
-      fmt::print("{:<14} {:<11} {:<19} {:>4} {:>9.0f} {:>9.1f} {:>10.0f} {:>7.0f} {:>9.0f}\n", g.name, g.status, g.kernels, g.sms,
-                 g.datasheet_bf16_tflops, g.memory_gib, g.hbm_gb_s, g.l2_mib, g.nvlink_gb_s);
+      fmt::print("{:<14} {:<11} {:<19} {:>4} {:>9.0f} {:>9.1f} {:>10.0f} {:>7.0f} {:>9.0f}\n", g.name,
+                 g.status, g.kernels, g.sms, g.datasheet_bf16_tflops, g.memory_gib, g.hbm_gb_s, g.l2_mib,
+                 g.nvlink_gb_s);
   }
   if (json) fmt::print("{}\n", rows.dump(2));
 }
 
 void models(bool json) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-  if (!json) fmt::print("{:<26} {:>6} {:>14} {:>16} {:>12}\n", "model", "layers", "KV B/token", "parameters", "max context");
+  if (!json)
+    fmt::print("{:<26} {:>6} {:>14} {:>16} {:>12}\n", "model", "layers", "KV B/token", "parameters",
+               "max context");
   for (const std::string& name : config_names("models")) {
     const Model model = load_model(name);
     const std::int64_t kv = make_kv_layout(model, resolve_kv_dtype(model, "auto")).bytes_per_token();
     const std::int64_t parameters = parameter_count(weight_tensors(model));
-    rows.push_back({{"name", name}, {"title", model.title}, {"layers", model.layers}, {"kv_bytes_per_token", kv},
-                    {"parameters", parameters}, {"max_position", model.max_position}, {"source", model.source}});
+    rows.push_back({{"name", name},
+                    {"title", model.title},
+                    {"layers", model.layers},
+                    {"kv_bytes_per_token", kv},
+                    {"parameters", parameters},
+                    {"max_position", model.max_position},
+                    {"source", model.source}});
     if (!json)
-      fmt::print("{:<26} {:>6} {:>14} {:>16} {:>12}\n", name, model.layers, human_count(kv), human_count(parameters),
-                 human_count(model.max_position));
+      fmt::print("{:<26} {:>6} {:>14} {:>16} {:>12}\n", name, model.layers, human_count(kv),
+                 human_count(parameters), human_count(model.max_position));
   }
   if (json) fmt::print("{}\n", rows.dump(2));
 }
@@ -70,24 +87,32 @@ std::vector<std::pair<std::string, std::string>> config_folder(const char* folde
 }  // namespace
 
 int list_command(const std::string& what, bool json) {
-  if (what == "gpus") gpus(json);
-  else if (what == "models") models(json);
+  if (what == "gpus")
+    gpus(json);
+  else if (what == "models")
+    models(json);
   else if (what == "policies") {
     std::vector<std::pair<std::string, std::string>> entries;
     for (const PolicyEntry& policy : replacement_policies()) entries.emplace_back(policy.name, policy.doc);
     names(entries, json);
   } else if (what == "schedulers") {
-    names({{"vllm", "vLLM v1: running requests first, chunked prefill in one token budget, preemption by recompute"},
-           {"sarathi", "Sarathi-Serve: the same budget, prompts allocated whole, admission leaves a watermark"}}, json);
+    names({{"vllm",
+            "vLLM v1: running requests first, chunked prefill in one token budget, preemption by recompute"},
+           {"sarathi",
+            "Sarathi-Serve: the same budget, prompts allocated whole, admission leaves a watermark"}},
+          json);
   } else if (what == "formats") {
     std::vector<std::pair<std::string, std::string>> entries;
     for (const TraceFormat& format : trace_formats()) entries.emplace_back(format.name, format.description);
     names(entries, json);
-  } else if (what == "engines") names(config_folder("engines"), json);
-  else if (what == "fabrics") names(config_folder("fabrics"), json);
+  } else if (what == "engines")
+    names(config_folder("engines"), json);
+  else if (what == "fabrics")
+    names(config_folder("fabrics"), json);
   else
     throw InputError(fmt::format(
-        "list: '{}' is not known, expected gpus, models, policies, schedulers, formats, engines or fabrics{}", what,
+        "list: '{}' is not known, expected gpus, models, policies, schedulers, formats, engines or fabrics{}",
+        what,
         did_you_mean(what, {"gpus", "models", "policies", "schedulers", "formats", "engines", "fabrics"})));
   return kOk;
 }

@@ -45,14 +45,16 @@ std::string suggestion(const CLI::App& app, int argc, char** argv) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app{"Simulates where the bytes of LLM inference live and move, and how long that takes.", "tessera"};
+  CLI::App app{"Simulates where the bytes of LLM inference live and move, and how long that takes.",
+               "tessera"};
   app.footer(
       "Examples:\n"
       "  tessera run configs/quickstart.yaml\n"
       "  tessera run my.yaml --trace trace.csv.gz --set memory.kv_blocks=4000 --out results\n"
       "  tessera explain kv --model llama-3.1-70b --context 128k --tp 8\n"
       "  tessera cache trace.jsonl.gz --blocks 1k,10k,unbounded\n"
-      "Exit codes: 0 ok, 1 failed, 2 bad usage or input, 3 a gate missed, 130 interrupted (results so far are kept).");
+      "Exit codes: 0 ok, 1 failed, 2 bad usage or input, 3 a gate missed, 130 interrupted (results so far "
+      "are kept).");
   app.set_version_flag("--version", "tessera " TESSERA_VERSION);
   app.require_subcommand(1);
   int code = kOk;
@@ -61,20 +63,31 @@ int run(int argc, char** argv) {
   CLI::App* run_app = app.add_subcommand("run", "simulate serving a trace");
   run_app->add_option("CONFIG", run_options.config, "run config (YAML)")->required();
   run_app->add_option("--trace", run_options.trace, "trace file, in place of the config's");
-  run_app->add_option("--set", run_options.overrides, "override a key: memory.kv_blocks=4000 (may be repeated)")
-      ->expected(1)->take_all()->allow_extra_args(false)->trigger_on_parse(false);
-  run_app->add_option("--out", run_options.out, "folder for summary.json, requests.csv, timeline.json.gz, ...");
-  run_app->add_option("--seed", run_options.seed, "seed, in place of the config's")->check(CLI::NonNegativeNumber);
+  run_app
+      ->add_option("--set", run_options.overrides, "override a key: memory.kv_blocks=4000 (may be repeated)")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false)
+      ->trigger_on_parse(false);
+  run_app->add_option("--out", run_options.out,
+                      "folder for summary.json, requests.csv, timeline.json.gz, ...");
+  run_app->add_option("--seed", run_options.seed, "seed, in place of the config's")
+      ->check(CLI::NonNegativeNumber);
   run_app->add_flag("--json", run_options.json, "print summary.json");
   run_app->add_flag("--quiet", run_options.quiet, "no progress, no table");
   run_app->footer("Example: tessera run configs/quickstart.yaml --set gpu=l40s --json");
   run_app->callback([&] { code = run_command(run_options); });
 
   CacheOptions cache_options;
-  CLI::App* cache_app = app.add_subcommand("cache", "replay a block or key trace through replacement policies");
-  cache_app->add_option("TRACE", cache_options.trace, "trace with block identities, or one key per line, or oracleGeneral")->required();
+  CLI::App* cache_app =
+      app.add_subcommand("cache", "replay a block or key trace through replacement policies");
+  cache_app
+      ->add_option("TRACE", cache_options.trace,
+                   "trace with block identities, or one key per line, or oracleGeneral")
+      ->required();
   cache_app->add_option("--policy", cache_options.policies, "policies, comma-separated")->delimiter(',');
-  cache_app->add_option("--blocks", cache_options.blocks, "capacities, comma-separated: 1000,50k,unbounded")->delimiter(',');
+  cache_app->add_option("--blocks", cache_options.blocks, "capacities, comma-separated: 1000,50k,unbounded")
+      ->delimiter(',');
   cache_app->add_option("--format", cache_options.format, "trace format; auto: by content");
   cache_app->add_flag("--mrc", cache_options.mrc, "LRU hit ratio at every power of two, in one pass");
   cache_app->add_flag("--json", cache_options.json, "machine-readable");
@@ -90,14 +103,20 @@ int run(int argc, char** argv) {
   explain_app->add_option("--tp", explain_options.tp, "tensor-parallel ranks")->check(CLI::Range(1, 1024));
   explain_app->add_option("--utilization", explain_options.utilization, "gpu_memory_utilization (capacity)");
   explain_app->add_option("--set", explain_options.overrides, "what-if: model.attention.kv_heads=4")
-      ->expected(1)->take_all()->allow_extra_args(false)->trigger_on_parse(false);
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false)
+      ->trigger_on_parse(false);
   explain_app->add_flag("--json", explain_options.json, "machine-readable");
   explain_app->callback([&] { code = explain_command(explain_options); });
 
   std::string list_what;
   bool list_json = false;
-  CLI::App* list_app = app.add_subcommand("list", "what there is: gpus, models, policies, schedulers, formats, engines, fabrics");
-  list_app->add_option("WHAT", list_what, "gpus | models | policies | schedulers | formats | engines | fabrics")->required();
+  CLI::App* list_app = app.add_subcommand(
+      "list", "what there is: gpus, models, policies, schedulers, formats, engines, fabrics");
+  list_app
+      ->add_option("WHAT", list_what, "gpus | models | policies | schedulers | formats | engines | fabrics")
+      ->required();
   list_app->add_flag("--json", list_json, "machine-readable");
   list_app->callback([&] { code = list_command(list_what, list_json); });
 
@@ -116,9 +135,9 @@ int run(int argc, char** argv) {
   add_trace_commands(app, trace_options, code);
 
   for (const char* name : {"calibrate", "validate"}) {
-    CLI::App* sibling = app.add_subcommand(
-        name, name == std::string("calibrate") ? "fit a GPU's kernel behaviour to measurements"
-                                               : "predictions against measured rows");
+    CLI::App* sibling = app.add_subcommand(name, name == std::string("calibrate")
+                                                     ? "fit a GPU's kernel behaviour to measurements"
+                                                     : "predictions against measured rows");
     sibling->prefix_command();
     sibling->set_help_flag();
     sibling->callback([&code, sibling, name] { code = run_sibling(name, sibling->remaining()); });
@@ -128,7 +147,8 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error, std::cout, std::cerr);  // --help, --version
-    std::cerr << "tessera: " << error.what() << suggestion(app, argc, argv) << "\nRun 'tessera --help' for usage.\n";
+    std::cerr << "tessera: " << error.what() << suggestion(app, argc, argv)
+              << "\nRun 'tessera --help' for usage.\n";
     return kBadInput;
   }
   return code;

@@ -43,7 +43,8 @@ class ProgressBar {
     }
     constexpr int kWidth = 40;
     const int filled = static_cast<int>(kWidth * done / total);
-    fmt::print(stderr, "\r\033[K[{}{}] {:3d} % of {} requests", std::string(static_cast<std::size_t>(filled), '#'),
+    fmt::print(stderr, "\r\033[K[{}{}] {:3d} % of {} requests",
+               std::string(static_cast<std::size_t>(filled), '#'),
                std::string(static_cast<std::size_t>(kWidth - filled), '.'), 100 * done / total, total);
   }
 
@@ -56,7 +57,8 @@ class ProgressBar {
 Volatile machine_use(std::chrono::steady_clock::time_point start) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  return {std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), usage.ru_maxrss * 1024L};
+  return {std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+          usage.ru_maxrss * 1024L};
 }
 
 }  // namespace

@@ -15,14 +15,16 @@ void add_read_options(CLI::App& app, ReadOptions& read) {
 }
 
 void add_lengths(CLI::App& app, LengthSpec& lengths, std::string& lengths_from) {
-  app.add_option("--input-lengths", lengths.input, "prompt lengths: fixed:N, lognormal:mean=M,cv=C, quantiles:p50=A,p90=B,max=X");
+  app.add_option("--input-lengths", lengths.input,
+                 "prompt lengths: fixed:N, lognormal:mean=M,cv=C, quantiles:p50=A,p90=B,max=X");
   app.add_option("--output-lengths", lengths.output, "answer lengths, likewise");
   app.add_option("--lengths", lengths_from, "trace:FILE: draw lengths from the rows of this trace instead");
 }
 
 std::string file_of(const std::string& text) {
   if (text.empty()) return "";
-  if (text.rfind("trace:", 0) != 0) throw InputError({"--lengths", 0, 0}, "'" + text + "' is not valid, expected trace:FILE");
+  if (text.rfind("trace:", 0) != 0)
+    throw InputError({"--lengths", 0, 0}, "'" + text + "' is not valid, expected trace:FILE");
   return text.substr(6);
 }
 
@@ -46,17 +48,22 @@ void add_trace_commands(CLI::App& app, TraceOptions& o, int& code) {
   generate->add_option("--duration", o.generate.spec.duration_s, "until when, s");
   add_lengths(*generate, o.generate.spec.lengths, o.lengths_from);
   generate->add_flag("--stratified", o.generate.spec.stratified, "every request takes its own quantile");
-  generate->add_option("--classes", o.generate.spec.classes, "classes of requests that share a prompt prefix");
+  generate->add_option("--classes", o.generate.spec.classes,
+                       "classes of requests that share a prompt prefix");
   generate->add_option("--prefix-tokens", o.generate.spec.prefix_tokens, "tokens of that prefix");
   generate->add_option("--block-tokens", o.generate.spec.block_tokens, "tokens behind one block identity");
   generate->add_option("--seed", o.generate.spec.seed, "seed");
   generate->add_option("--to", o.generate.format, "tessera | mooncake; auto: by the file's name");
-  generate->add_option("--out", o.generate.output, "file, compressed by suffix; -: standard output")->required();
+  generate->add_option("--out", o.generate.output, "file, compressed by suffix; -: standard output")
+      ->required();
   generate->add_option("--comment", o.generate.comment, "a line for the head of the file (may be repeated)")
-      ->expected(1)->take_all()->allow_extra_args(false);
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
   generate->footer(
       "Example: tessera trace generate --arrivals gamma --rate 5.5 --cv 1.1 --requests 1000\n"
-      "           --input-lengths quantiles:p50=1020,p90=2735,max=14050 --output-lengths lognormal:mean=211,cv=0.8 --out load.csv.gz");
+      "           --input-lengths quantiles:p50=1020,p90=2735,max=14050 --output-lengths "
+      "lognormal:mean=211,cv=0.8 --out load.csv.gz");
   generate->callback([&o, &code] {
     o.generate.spec.arrivals.kind = parse_arrival_kind(o.arrivals);
     o.generate.spec.lengths.trace = file_of(o.lengths_from);
@@ -66,20 +73,23 @@ void add_trace_commands(CLI::App& app, TraceOptions& o, int& code) {
   CLI::App* convert = trace->add_subcommand("convert", "any format to our CSV or Mooncake JSONL");
   convert->add_option("TRACE", o.convert.input, "trace file")->required();
   add_read_options(*convert, o.convert.read);
-  convert->add_option("--arrivals", o.convert_arrivals, "for a trace without arrival times: poisson | gamma | periodic");
+  convert->add_option("--arrivals", o.convert_arrivals,
+                      "for a trace without arrival times: poisson | gamma | periodic");
   convert->add_option("--rate", o.convert_rate.rate, "requests per second of those");
   convert->add_option("--cv", o.convert_rate.cv, "coefficient of variation of those (gamma)");
   LengthSpec& lengths = o.convert_lengths;
   convert->add_option("--input-lengths", lengths.input, "for client rates: prompt lengths");
   convert->add_option("--output-lengths", lengths.output, "for client rates: answer lengths");
   convert->add_option("--to", o.convert.format, "tessera | mooncake; auto: by the file's name");
-  convert->add_option("--out", o.convert.output, "file, compressed by suffix; -: standard output")->required();
+  convert->add_option("--out", o.convert.output, "file, compressed by suffix; -: standard output")
+      ->required();
   convert->callback([&o, &code] {
     if (!o.convert_arrivals.empty()) {
       o.convert_rate.kind = parse_arrival_kind(o.convert_arrivals);
       o.convert.read.arrivals = o.convert_rate;
     }
-    if (!o.convert_lengths.input.empty() || !o.convert_lengths.output.empty()) o.convert.read.lengths = o.convert_lengths;
+    if (!o.convert_lengths.input.empty() || !o.convert_lengths.output.empty())
+      o.convert.read.lengths = o.convert_lengths;
     code = trace_convert(o.convert, std::cout, std::cerr);
   });
 }

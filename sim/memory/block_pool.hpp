@@ -132,8 +132,8 @@ class BlockPool {
   std::uint32_t free_;
   std::int64_t evictions_ = 0;
   std::vector<Node> nodes_;
-  // The free queue: a ring with room for twice the blocks. A hit leaves its entry behind, which no longer agrees
-  // with the block's place; such entries are skipped, and squeezed out when the ring is full.
+  // The free queue: a ring with room for twice the blocks. A hit leaves its entry behind, which no longer
+  // agrees with the block's place; such entries are skipped, and squeezed out when the ring is full.
   std::vector<BlockId> queue_;
   std::uint64_t mask_ = 0, head_ = 0, tail_ = 0;
   HashIndex index_;

@@ -16,7 +16,8 @@ LatencyStats stats_of(std::vector<double>& values) {
   LatencyStats stats;
   double sum = 0;
   for (const double v : values) sum += v;
-  stats.mean = values.empty() ? std::numeric_limits<double>::quiet_NaN() : sum / static_cast<double>(values.size());
+  stats.mean =
+      values.empty() ? std::numeric_limits<double>::quiet_NaN() : sum / static_cast<double>(values.size());
   const std::vector<double> p = percentiles(std::span<double>(values), std::span<const double>(kQuantiles));
   stats.p50 = p[0], stats.p90 = p[1], stats.p95 = p[2], stats.p99 = p[3];
   return stats;

@@ -40,18 +40,24 @@ Json kv_section(const RunResult& result) {
   kv["internal_waste_fraction"] = ratio(waste, m.slot_time);
   kv["external_waste_fraction"] = 0.0;
   kv["reserved_fraction"] = ratio(m.reserved_time, m.slot_time);
-  kv["prefix_hit_ratio"] = ratio(static_cast<double>(m.prompt_tokens_hit), static_cast<double>(m.prompt_tokens_looked_up));
+  kv["prefix_hit_ratio"] =
+      ratio(static_cast<double>(m.prompt_tokens_hit), static_cast<double>(m.prompt_tokens_looked_up));
   kv["preemptions"] = m.preemptions;
   kv["recomputed_tokens"] = m.recomputed_tokens;
   kv["evictions"] = m.evictions;
   kv["mean_batched_requests"] = ratio(m.running_time, m.step_time);
   if (result.capacity_derived) {
     const CapacityBreakdown& c = result.capacity;
-    kv["capacity"] = {{"total_bytes", c.total_bytes},         {"utilisation", c.utilisation},
-                      {"weight_bytes", c.weight_bytes},       {"buffer_bytes", c.buffer_bytes},
-                      {"activation_bytes", c.activation_bytes}, {"nontorch_bytes", c.nontorch_bytes},
-                      {"cuda_graph_bytes", c.cuda_graph_bytes}, {"kv_bytes", c.kv_bytes},
-                      {"block_bytes", c.block_bytes},         {"blocks_low", c.blocks_low},
+    kv["capacity"] = {{"total_bytes", c.total_bytes},
+                      {"utilisation", c.utilisation},
+                      {"weight_bytes", c.weight_bytes},
+                      {"buffer_bytes", c.buffer_bytes},
+                      {"activation_bytes", c.activation_bytes},
+                      {"nontorch_bytes", c.nontorch_bytes},
+                      {"cuda_graph_bytes", c.cuda_graph_bytes},
+                      {"kv_bytes", c.kv_bytes},
+                      {"block_bytes", c.block_bytes},
+                      {"blocks_low", c.blocks_low},
                       {"blocks_high", c.blocks_high}};
   }
   return kv;
@@ -70,7 +76,9 @@ Json steps_section(const RunResult& result) {
   steps["prefill_tokens"] = m.prefill_tokens;
   steps["decode_tokens"] = m.decode_tokens;
   steps["busy_s"] = static_cast<double>(m.busy_ps) * 1e-12;
-  steps["mean_ms"] = m.steps > 0 ? number(static_cast<double>(m.busy_ps) * 1e-9 / static_cast<double>(m.steps)) : Json(nullptr);
+  steps["mean_ms"] = m.steps > 0
+                         ? number(static_cast<double>(m.busy_ps) * 1e-9 / static_cast<double>(m.steps))
+                         : Json(nullptr);
   steps["seconds_by_operator"] = parts;
   steps["seconds_by_resource"] = terms;
   return steps;
@@ -105,18 +113,23 @@ std::string summary_json(const RunResult& result, const Volatile& machine) {
   put(out, "itl", latency.itl);
   put(out, "e2el", latency.e2el);
   out["request_goodput"] = ratio(static_cast<double>(m.good), duration);
-  out["slo"] = {{"ttft_ms", result.config.slo.ttft_ms},
-                {"tpot_ms", result.config.slo.tpot_ms},
-                {"met_fraction", ratio(static_cast<double>(m.good), static_cast<double>(m.completed + rejected))}};
+  out["slo"] = {
+      {"ttft_ms", result.config.slo.ttft_ms},
+      {"tpot_ms", result.config.slo.tpot_ms},
+      {"met_fraction", ratio(static_cast<double>(m.good), static_cast<double>(m.completed + rejected))}};
   out["kv"] = kv_section(result);
   out["bytes"] = {{"hbm", {{"weights_per_rank", result.weight_bytes}, {"moved_per_rank", m.terms.hbm_bytes}}},
                   {"link", {{"moved_per_rank", m.terms.link_bytes}}}};
   out["steps"] = steps_section(result);
   Json origins = Json::array();
   for (const CostOrigin& origin : result.origins)
-    origins.push_back({{"operator", origin.op}, {"source", origin.source}, {"class", origin.status}, {"detail", origin.detail}});
+    origins.push_back({{"operator", origin.op},
+                       {"source", origin.source},
+                       {"class", origin.status},
+                       {"detail", origin.detail}});
   out["calibration"] = {{"sources", origins}, {"steps_out_of_range", m.out_of_range_steps}};
-  out["trace"] = {{"file", result.trace.file}, {"format", result.trace.format}, {"notes", result.trace.notes}};
+  out["trace"] = {
+      {"file", result.trace.file}, {"format", result.trace.format}, {"notes", result.trace.notes}};
   out["definitions"] = {
       {"ttft", "first token - arrival, as a client sees it"},
       {"tpot", "(e2el - ttft) / (output tokens - 1); requests of one output token left out"},

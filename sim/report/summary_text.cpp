@@ -23,7 +23,8 @@ std::string ms(double value) {
 }
 
 std::string row(const char* name, const LatencyStats& s) {
-  return fmt::format("  {:<6}{:>10}{:>10}{:>10}{:>10}{:>10}\n", name, ms(s.mean), ms(s.p50), ms(s.p90), ms(s.p95), ms(s.p99));
+  return fmt::format("  {:<6}{:>10}{:>10}{:>10}{:>10}{:>10}\n", name, ms(s.mean), ms(s.p50), ms(s.p90),
+                     ms(s.p95), ms(s.p99));
 }
 
 double share(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
@@ -46,60 +47,81 @@ std::string summary_text(const RunResult& result, const Volatile& machine, bool 
                                 config.engine.profile->name, config.engine.scheduler);
   out += fmt::format("{}{}: {}{}\n\n", style.dim, result.trace.format, result.trace.file, style.off);
 
-  out += fmt::format("  {} requests completed, {} rejected in {:.1f} s{}\n", human_count(m.completed), human_count(rejected), duration,
+  out += fmt::format("  {} requests completed, {} rejected in {:.1f} s{}\n", human_count(m.completed),
+                     human_count(rejected), duration,
                      result.interrupted ? "  (interrupted: what had arrived)" : "");
   if (duration > 0)
-    out += fmt::format("  {:.2f} requests/s   {:.0f} output tokens/s   {:.0f} tokens/s in all   {:.0f} per GPU\n",
-                       static_cast<double>(m.completed) / duration, static_cast<double>(m.output_tokens) / duration,
-                       static_cast<double>(m.input_tokens + m.output_tokens) / duration,
-                       static_cast<double>(m.input_tokens + m.output_tokens) / duration / static_cast<double>(gpus));
-  out += fmt::format("  {:.1f} % meet TTFT <= {} and TPOT <= {}\n\n", share(static_cast<double>(m.good), static_cast<double>(m.completed + rejected)),
+    out += fmt::format(
+        "  {:.2f} requests/s   {:.0f} output tokens/s   {:.0f} tokens/s in all   {:.0f} per GPU\n",
+        static_cast<double>(m.completed) / duration, static_cast<double>(m.output_tokens) / duration,
+        static_cast<double>(m.input_tokens + m.output_tokens) / duration,
+        static_cast<double>(m.input_tokens + m.output_tokens) / duration / static_cast<double>(gpus));
+  out += fmt::format("  {:.1f} % meet TTFT <= {} and TPOT <= {}\n\n",
+                     share(static_cast<double>(m.good), static_cast<double>(m.completed + rejected)),
                      ms(config.slo.ttft_ms), ms(config.slo.tpot_ms));
 
-  out += fmt::format("{}  {:<6}{:>10}{:>10}{:>10}{:>10}{:>10}{}\n", style.dim, "", "mean", "p50", "p90", "p95", "p99", style.off);
-  out += row("TTFT", latency.ttft) + row("TPOT", latency.tpot) + row("ITL", latency.itl) + row("E2EL", latency.e2el);
+  out += fmt::format("{}  {:<6}{:>10}{:>10}{:>10}{:>10}{:>10}{}\n", style.dim, "", "mean", "p50", "p90",
+                     "p95", "p99", style.off);
+  out += row("TTFT", latency.ttft) + row("TPOT", latency.tpot) + row("ITL", latency.itl) +
+         row("E2EL", latency.e2el);
 
   const double capacity = static_cast<double>(result.kv_blocks);
-  out += fmt::format("\n  KV cache   {} blocks of {} tokens = {} ({}), peak {:.0f} %, mean {:.0f} %\n", human_count(result.kv_blocks),
-                     result.block_tokens,
-                     human_bytes(capacity * static_cast<double>(result.block_tokens * result.bytes_per_token)),
-                     result.capacity_derived ? fmt::format("derived; {} to {} by the rule's ranges", human_count(result.capacity.blocks_low),
-                                                           human_count(result.capacity.blocks_high))
-                                             : std::string("given"),
-                     share(static_cast<double>(m.peak_blocks), capacity),
-                     m.step_time > 0 ? share(m.block_time / m.step_time, capacity) : 0.0);
-  out += fmt::format("             {:.1f} % of allocated slots hold tokens, prefix hits {:.1f} % of prompt tokens, {} preemptions\n",
-                     share(m.resident_time, m.slot_time),
-                     share(static_cast<double>(m.prompt_tokens_hit), static_cast<double>(m.prompt_tokens_looked_up)),
-                     human_count(m.preemptions));
+  out +=
+      fmt::format("\n  KV cache   {} blocks of {} tokens = {} ({}), peak {:.0f} %, mean {:.0f} %\n",
+                  human_count(result.kv_blocks), result.block_tokens,
+                  human_bytes(capacity * static_cast<double>(result.block_tokens * result.bytes_per_token)),
+                  result.capacity_derived ? fmt::format("derived; {} to {} by the rule's ranges",
+                                                        human_count(result.capacity.blocks_low),
+                                                        human_count(result.capacity.blocks_high))
+                                          : std::string("given"),
+                  share(static_cast<double>(m.peak_blocks), capacity),
+                  m.step_time > 0 ? share(m.block_time / m.step_time, capacity) : 0.0);
+  out += fmt::format(
+      "             {:.1f} % of allocated slots hold tokens, prefix hits {:.1f} % of prompt tokens, {} "
+      "preemptions\n",
+      share(m.resident_time, m.slot_time),
+      share(static_cast<double>(m.prompt_tokens_hit), static_cast<double>(m.prompt_tokens_looked_up)),
+      human_count(m.preemptions));
   if (result.capacity_derived) {
     const CapacityBreakdown& c = result.capacity;
-    const auto gib = [](std::int64_t bytes) { return fmt::format("{:.2f}", static_cast<double>(bytes) / 1073741824.0); };
-    out += fmt::format("             {} GiB x {} - weights {} - buffers {} - activations {} - other {} = {} GiB\n", gib(c.total_bytes),
-                       shortest(c.utilisation), gib(c.weight_bytes), gib(c.buffer_bytes), gib(c.activation_bytes),
-                       gib(c.nontorch_bytes + c.cuda_graph_bytes), gib(c.kv_bytes));
+    const auto gib = [](std::int64_t bytes) {
+      return fmt::format("{:.2f}", static_cast<double>(bytes) / 1073741824.0);
+    };
+    out += fmt::format(
+        "             {} GiB x {} - weights {} - buffers {} - activations {} - other {} = {} GiB\n",
+        gib(c.total_bytes), shortest(c.utilisation), gib(c.weight_bytes), gib(c.buffer_bytes),
+        gib(c.activation_bytes), gib(c.nontorch_bytes + c.cuda_graph_bytes), gib(c.kv_bytes));
   }
 
   double total = 0;
   for (const double part : m.terms.part) total += part;
-  out += fmt::format("\n  Steps      {} ({} with prefill), mean {:.2f} ms, GPU busy {:.0f} %, {:.1f} requests a step\n", human_count(m.steps),
-                     human_count(m.mixed_steps), m.steps > 0 ? static_cast<double>(m.busy_ps) * 1e-9 / static_cast<double>(m.steps) : 0.0,
-                     duration > 0 ? share(static_cast<double>(m.busy_ps) * 1e-12 / static_cast<double>(config.replicas), duration) : 0.0,
-                     m.step_time > 0 ? m.running_time / m.step_time : 0.0);
+  out += fmt::format(
+      "\n  Steps      {} ({} with prefill), mean {:.2f} ms, GPU busy {:.0f} %, {:.1f} requests a step\n",
+      human_count(m.steps), human_count(m.mixed_steps),
+      m.steps > 0 ? static_cast<double>(m.busy_ps) * 1e-9 / static_cast<double>(m.steps) : 0.0,
+      duration > 0
+          ? share(static_cast<double>(m.busy_ps) * 1e-12 / static_cast<double>(config.replicas), duration)
+          : 0.0,
+      m.step_time > 0 ? m.running_time / m.step_time : 0.0);
   out += "             time in";
   for (std::size_t i = 0; i < kStepParts; ++i)
-    if (m.terms.part[i] > 0.0005 * total) out += fmt::format("  {} {:.1f} %", name_of(static_cast<StepPart>(i)), share(m.terms.part[i], total));
+    if (m.terms.part[i] > 0.0005 * total)
+      out += fmt::format("  {} {:.1f} %", name_of(static_cast<StepPart>(i)), share(m.terms.part[i], total));
   out += "\n";
   if (!result.origins.empty()) {
     out += fmt::format("{}  Times from ", style.dim);
     for (std::size_t i = 0; i < result.origins.size(); ++i)
-      out += fmt::format("{}{}: {} ({})", i > 0 ? ", " : "", result.origins[i].op, result.origins[i].source, result.origins[i].status);
+      out += fmt::format("{}{}: {} ({})", i > 0 ? ", " : "", result.origins[i].op, result.origins[i].source,
+                         result.origins[i].status);
     out += fmt::format("{}\n", style.off);
   }
-  for (const std::string& note : result.trace.notes) out += fmt::format("{}  note: {}{}\n", style.dim, note, style.off);
-  for (const std::string& warning : result.warnings) out += fmt::format("{}  warning: {}{}\n", style.warn, warning, style.off);
+  for (const std::string& note : result.trace.notes)
+    out += fmt::format("{}  note: {}{}\n", style.dim, note, style.off);
+  for (const std::string& warning : result.warnings)
+    out += fmt::format("{}  warning: {}{}\n", style.warn, warning, style.off);
   out += fmt::format("{}  simulated in {}, {} requests/s, {}{}\n", style.dim, human_seconds(machine.wall_s),
-                     human_count(static_cast<std::int64_t>(machine.wall_s > 0 ? static_cast<double>(m.completed) / machine.wall_s : 0)),
+                     human_count(static_cast<std::int64_t>(
+                         machine.wall_s > 0 ? static_cast<double>(m.completed) / machine.wall_s : 0)),
                      human_bytes(static_cast<double>(machine.peak_memory_bytes)), style.off);
   return out;
 }

@@ -38,24 +38,30 @@ bool Timeline::room() {
 void Timeline::step(const StepRecord& s) {
   if (!room()) return;
   const char* kind = s.prefill_tokens == 0 ? "decode" : s.decodes == 0 ? "prefill" : "mixed";
-  fmt::format_to(std::back_inserter(events_),
-                 ",\n{{\"ph\":\"X\",\"pid\":{},\"tid\":1,\"ts\":{},\"dur\":{},\"name\":\"{}\",\"args\":{{\"decodes\":{},"
-                 "\"prefill_tokens\":{}}}}}",
-                 kEngine, us(s.start_ps), us(s.end_ps - s.start_ps), kind, s.decodes, s.prefill_tokens);
-  fmt::format_to(std::back_inserter(events_),
-                 ",\n{{\"ph\":\"C\",\"pid\":{0},\"ts\":{1},\"name\":\"requests\",\"args\":{{\"running\":{2},\"waiting\":{3}}}}}"
-                 ",\n{{\"ph\":\"C\",\"pid\":{0},\"ts\":{1},\"name\":\"kv_blocks\",\"args\":{{\"used\":{4}}}}}",
-                 kEngine, us(s.start_ps), s.running, s.waiting, s.used_blocks);
+  fmt::format_to(
+      std::back_inserter(events_),
+      ",\n{{\"ph\":\"X\",\"pid\":{},\"tid\":1,\"ts\":{},\"dur\":{},\"name\":\"{}\",\"args\":{{\"decodes\":{},"
+      "\"prefill_tokens\":{}}}}}",
+      kEngine, us(s.start_ps), us(s.end_ps - s.start_ps), kind, s.decodes, s.prefill_tokens);
+  fmt::format_to(
+      std::back_inserter(events_),
+      ",\n{{\"ph\":\"C\",\"pid\":{0},\"ts\":{1},\"name\":\"requests\",\"args\":{{\"running\":{2},\"waiting\":"
+      "{3}}}}}"
+      ",\n{{\"ph\":\"C\",\"pid\":{0},\"ts\":{1},\"name\":\"kv_blocks\",\"args\":{{\"used\":{4}}}}}",
+      kEngine, us(s.start_ps), s.running, s.waiting, s.used_blocks);
 }
 
 void Timeline::request(const RequestRecord& r, std::string_view id) {
   if (r.finish_ps < 0 || !room()) return;
-  const std::string name = nlohmann::json(std::string(id)).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  const std::string name =
+      nlohmann::json(std::string(id)).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   const auto slice = [&](const char* what, std::int64_t from, std::int64_t to) {
     fmt::format_to(std::back_inserter(events_),
-                   ",\n{{\"ph\":\"b\",\"cat\":\"request\",\"id\":{0},\"pid\":{1},\"tid\":1,\"ts\":{2},\"name\":\"{3}\",\"args\":{{"
+                   ",\n{{\"ph\":\"b\",\"cat\":\"request\",\"id\":{0},\"pid\":{1},\"tid\":1,\"ts\":{2},"
+                   "\"name\":\"{3}\",\"args\":{{"
                    "\"request\":{4},\"input\":{5},\"output\":{6},\"cached\":{7},\"preemptions\":{8}}}}}"
-                   ",\n{{\"ph\":\"e\",\"cat\":\"request\",\"id\":{0},\"pid\":{1},\"tid\":1,\"ts\":{9},\"name\":\"{3}\"}}",
+                   ",\n{{\"ph\":\"e\",\"cat\":\"request\",\"id\":{0},\"pid\":{1},\"tid\":1,\"ts\":{9},"
+                   "\"name\":\"{3}\"}}",
                    r.row, kRequests, us(from), what, name, r.input_tokens, r.output_tokens, r.cached_tokens,
                    r.preemptions, us(to));
   };

@@ -29,7 +29,9 @@ class DecodeSet {
   [[nodiscard]] bool contains(Slot slot) const { return slot < slots_.size() && slots_[slot].in; }
 
   // Requests that need a new block in the next step.
-  [[nodiscard]] const std::vector<Slot>& crossing() const { return phase_[static_cast<std::size_t>(clock_phase_)]; }
+  [[nodiscard]] const std::vector<Slot>& crossing() const {
+    return phase_[static_cast<std::size_t>(clock_phase_)];
+  }
   // Sum of contexts attended to in the next step (each counts its new token).
   [[nodiscard]] std::int64_t context_sum() const { return sum_ + size(); }
   // Sum of min(context, window i) in the next step.
@@ -63,9 +65,9 @@ class DecodeSet {
   };
   struct Window {
     std::int64_t size;
-    std::int64_t below = 0;      // requests whose context is still shorter than the window
-    std::int64_t below_keys = 0; // sum of their keys
-    std::vector<Due> fills;      // when each reaches the window
+    std::int64_t below = 0;       // requests whose context is still shorter than the window
+    std::int64_t below_keys = 0;  // sum of their keys
+    std::vector<Due> fills;       // when each reaches the window
   };
 
   [[nodiscard]] std::size_t phase_of(std::int64_t key) const;

@@ -7,15 +7,24 @@ namespace tessera {
 
 const char* name_of(StepPart part) {
   switch (part) {
-    case StepPart::gemm: return "gemm";
-    case StepPart::attention: return "attention";
-    case StepPart::moe: return "moe";
-    case StepPart::elementwise: return "elementwise";
-    case StepPart::collective: return "collective";
-    case StepPart::head: return "lm_head";
-    case StepPart::sampler: return "sampler";
-    case StepPart::host: return "host";
-    case StepPart::count: break;
+    case StepPart::gemm:
+      return "gemm";
+    case StepPart::attention:
+      return "attention";
+    case StepPart::moe:
+      return "moe";
+    case StepPart::elementwise:
+      return "elementwise";
+    case StepPart::collective:
+      return "collective";
+    case StepPart::head:
+      return "lm_head";
+    case StepPart::sampler:
+      return "sampler";
+    case StepPart::host:
+      return "host";
+    case StepPart::count:
+      break;
   }
   return "?";
 }

@@ -30,7 +30,7 @@ struct StepRecord {
   std::int64_t used_blocks = 0;
 };
 
-struct KvUse {  // of one step
+struct KvUse {                   // of one step
   std::int64_t used_blocks = 0;  // distinct blocks held by requests
   std::int64_t held_slots = 0;   // token slots of all block tables
   std::int64_t resident = 0;     // tokens in them

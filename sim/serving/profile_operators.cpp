@@ -36,7 +36,9 @@ double number(std::string_view cell, const Location& at) {
 class ProfileOperators final : public StepOperators {
  public:
   ProfileOperators(LayerProfile profile, const RankModel& model, const EngineProfile& engine)
-      : profile_(std::move(profile)), engine_(engine), kv_bytes_(static_cast<double>(model.kv.bytes_per_token())) {
+      : profile_(std::move(profile)),
+        engine_(engine),
+        kv_bytes_(static_cast<double>(model.kv.bytes_per_token())) {
     for (const AttentionOp& op : model.step.attention) layers_ += static_cast<double>(op.layers);
   }
 
@@ -59,22 +61,27 @@ class ProfileOperators final : public StepOperators {
     const auto n = static_cast<double>(sampled);
     if (sampled > 0) {
       terms.part[static_cast<std::size_t>(StepPart::head)] = profile_.per_sequence_us("lm_head", n, in_range);
-      terms.part[static_cast<std::size_t>(StepPart::sampler)] = profile_.per_sequence_us("sampler", n, in_range);
+      terms.part[static_cast<std::size_t>(StepPart::sampler)] =
+          profile_.per_sequence_us("sampler", n, in_range);
     }
     return terms;
   }
   OpTime decode_attention(std::size_t, const DecodeBatch& decodes) override {
     OpTime time;
-    time.total = layers_ * profile_.attention_us(0, 0, static_cast<double>(decodes.sequences), mean(decodes), time.in_range);
+    time.total = layers_ * profile_.attention_us(0, 0, static_cast<double>(decodes.sequences), mean(decodes),
+                                                 time.in_range);
     return time;
   }
-  OpTime mixed_attention(std::size_t, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) override {
+  OpTime mixed_attention(std::size_t, const DecodeBatch& decodes,
+                         std::span<const PrefillChunk> chunks) override {
     OpTime time;
     double us = 0;
     for (std::size_t i = 0; i < chunks.size(); ++i) {
-      const auto tokens = static_cast<double>(chunks[i].tokens), history = static_cast<double>(chunks[i].history);
+      const auto tokens = static_cast<double>(chunks[i].tokens),
+                 history = static_cast<double>(chunks[i].history);
       if (i == 0) {
-        us = profile_.attention_us(tokens, history, static_cast<double>(decodes.sequences), mean(decodes), time.in_range);
+        us = profile_.attention_us(tokens, history, static_cast<double>(decodes.sequences), mean(decodes),
+                                   time.in_range);
       } else {
         const double floor = profile_.attention_us(1, 0, 0, 0, time.in_range);
         us += std::max(0.0, profile_.attention_us(tokens, history, 0, 0, time.in_range) - floor);
@@ -100,7 +107,9 @@ class ProfileOperators final : public StepOperators {
 
  private:
   static double mean(const DecodeBatch& decodes) {
-    return decodes.sequences > 0 ? static_cast<double>(decodes.kv_tokens) / static_cast<double>(decodes.sequences) : 0;
+    return decodes.sequences > 0
+               ? static_cast<double>(decodes.kv_tokens) / static_cast<double>(decodes.sequences)
+               : 0;
   }
   LayerProfile profile_;
   EngineProfile engine_;
@@ -124,24 +133,31 @@ LayerProfile read_layer_profile(const std::vector<std::string>& files) {
     if (!lines.next(line)) throw InputError({file, 0, 0}, "is empty, expected a layer profile");
     const std::string header(line);
     if (header != kDense && header != kPerSequence && header != kAttention)
-      throw InputError(lines.at(), fmt::format("not a layer profile, expected a header '{}', '{}' or '{}'", kDense,
-                                               kPerSequence, kAttention));
+      throw InputError(lines.at(), fmt::format("not a layer profile, expected a header '{}', '{}' or '{}'",
+                                               kDense, kPerSequence, kAttention));
     const std::size_t columns = split(header).size();
     while (lines.next(line)) {
       const std::vector<std::string_view> cells = split(line);
       if (cells.size() != columns)
-        throw InputError(lines.at(), fmt::format("{} cells, expected {} as in the header", cells.size(), columns));
+        throw InputError(lines.at(),
+                         fmt::format("{} cells, expected {} as in the header", cells.size(), columns));
       const double us = number(cells.back(), lines.at());
-      const auto whole = [&](std::size_t i) { return static_cast<std::int64_t>(number(cells[i], lines.at())); };
-      if (header == kDense) profile.add_dense(std::string(cells[0]), whole(1), us);
-      else if (header == kPerSequence) profile.add_per_sequence(std::string(cells[0]), whole(1), us);
-      else profile.add_attention({whole(0), whole(1), whole(2), whole(3), us});
+      const auto whole = [&](std::size_t i) {
+        return static_cast<std::int64_t>(number(cells[i], lines.at()));
+      };
+      if (header == kDense)
+        profile.add_dense(std::string(cells[0]), whole(1), us);
+      else if (header == kPerSequence)
+        profile.add_per_sequence(std::string(cells[0]), whole(1), us);
+      else
+        profile.add_attention({whole(0), whole(1), whole(2), whole(3), us});
     }
   }
   try {
     profile.finish();
   } catch (const std::invalid_argument& error) {
-    throw InputError({files.empty() ? "cost.tables" : files.front(), 0, 0}, std::string("incomplete layer profile: ") + error.what());
+    throw InputError({files.empty() ? "cost.tables" : files.front(), 0, 0},
+                     std::string("incomplete layer profile: ") + error.what());
   }
   return profile;
 }

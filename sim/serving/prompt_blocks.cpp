@@ -12,9 +12,11 @@ PromptBlocks::PromptBlocks(std::int64_t trace_tokens, std::int64_t engine_tokens
     : trace_tokens_(trace_tokens), engine_tokens_(engine_tokens), usable_(wanted && trace_tokens > 0) {
   if (usable_ && trace_tokens % engine_tokens != 0 && engine_tokens % trace_tokens != 0) {
     usable_ = false;
-    problem_ = fmt::format("prefix sharing is left out: the trace names blocks of {} tokens, the engine caches blocks of {}, and "
-                           "neither divides the other",
-                           trace_tokens, engine_tokens);
+    problem_ = fmt::format(
+        "prefix sharing is left out: the trace names blocks of {} tokens, the engine caches blocks of {}, "
+        "and "
+        "neither divides the other",
+        trace_tokens, engine_tokens);
   }
 }
 

@@ -1,8 +1,8 @@
 // Turns the block identities of a trace into those of the engine's blocks.
 //
 // A trace names its prompt in blocks of N tokens, the engine caches blocks of B: if B divides N each trace
-// block becomes N / B engine blocks, if N divides B a run of B / N trace blocks becomes one; otherwise sharing
-// is left out and problem() says so. Only blocks the prompt fills are named.
+// block becomes N / B engine blocks, if N divides B a run of B / N trace blocks becomes one; otherwise
+// sharing is left out and problem() says so. Only blocks the prompt fills are named.
 #pragma once
 
 #include <cstdint>

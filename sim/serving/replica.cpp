@@ -11,7 +11,8 @@ Replica::Replica(const ReplicaSpec& spec, StepCost& cost, Metrics& metrics)
     : spec_(spec),
       cost_(cost),
       metrics_(metrics),
-      pool_(static_cast<std::uint32_t>(spec.kv_blocks), {.null_block = false, .prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
+      pool_(static_cast<std::uint32_t>(spec.kv_blocks),
+            {.null_block = false, .prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
       decodes_(spec.block_tokens, cost.windows()),
       flights_(static_cast<std::size_t>(spec.async_depth)) {
   TESSERA_CHECK(spec.kv_blocks > 0 && spec.async_depth >= 1, "an engine has blocks and a step in flight");
@@ -30,7 +31,8 @@ Replica::Slot Replica::new_slot() {
 }
 
 std::string Replica::arrive(const Arrival& arrival) {
-  const std::int64_t most = arrival.input_tokens + arrival.output_tokens - 1;  // the last token is never stored
+  const std::int64_t most =
+      arrival.input_tokens + arrival.output_tokens - 1;  // the last token is never stored
   if (spec_.max_model_len > 0 && most + 1 > spec_.max_model_len) {
     return reject("longer than max_model_len");
   }
@@ -162,7 +164,8 @@ bool Replica::schedule(std::int64_t now) {
     shape.lengths = decodes_.lengths();
     shape.offset = decodes_.clock();
   }
-  // A request whose chunk completes its prompt joins the decodes of the next step, so the set stays as priced.
+  // A request whose chunk completes its prompt joins the decodes of the next step, so the set stays as
+  // priced.
   const bool partial_preempted = continue_partial(budget);
   if (!preempted && !partial_preempted) admit(now, budget);
 
@@ -256,7 +259,8 @@ void Replica::admit(std::int64_t now, std::int64_t& budget) {
     const std::int64_t hits = find_prefix(seq, hit_, in_free_queue);
     const std::int64_t cached = hits * spec_.block_tokens;
     const std::int64_t tokens = std::min<std::int64_t>(seq.target - cached, budget);
-    const std::int64_t known = spec_.reserve_full_prompt || spec_.allocate_full_prompt ? seq.target : cached + tokens;
+    const std::int64_t known =
+        spec_.reserve_full_prompt || spec_.allocate_full_prompt ? seq.target : cached + tokens;
     const std::int64_t need = ceil_div(known, spec_.block_tokens) - hits + in_free_queue;
     if (need > static_cast<std::int64_t>(pool_.free_blocks()) - min_free_for_admission_) return;
 
@@ -311,13 +315,15 @@ void Replica::run_chunk(Slot slot, std::int64_t tokens) {
 // Blocks are findable from the moment they are scheduled.
 void Replica::publish_full_blocks(Sequence& seq, std::int64_t before, std::int64_t after) {
   if (!spec_.prefix_cache || seq.hashes.empty()) return;
-  const auto last = std::min<std::size_t>(static_cast<std::size_t>(after / spec_.block_tokens), seq.hashes.size());
+  const auto last =
+      std::min<std::size_t>(static_cast<std::size_t>(after / spec_.block_tokens), seq.hashes.size());
   for (auto i = static_cast<std::size_t>(before / spec_.block_tokens); i < last; ++i)
     pool_.publish(seq.blocks[i], seq.hashes[i]);
 }
 
 // Full blocks at the head of the request's known tokens that are still in the pool, never all tokens.
-std::int64_t Replica::find_prefix(Sequence& seq, std::vector<BlockId>& hit, std::int64_t& in_free_queue) const {
+std::int64_t Replica::find_prefix(Sequence& seq, std::vector<BlockId>& hit,
+                                  std::int64_t& in_free_queue) const {
   if (!spec_.prefix_cache) return 0;
   const auto limit = static_cast<std::size_t>((seq.target - 1) / spec_.block_tokens);
   for (std::size_t i = 0; i < limit; ++i) {
@@ -399,11 +405,12 @@ void Replica::launch(std::int64_t now, const StepPrice& price, std::int64_t step
   metrics_.busy_ps += duration;
   metrics_.prefill_tokens += flight_->prefill_tokens;
   metrics_.decode_tokens += flight_->decodes;
-  const auto used = static_cast<std::int64_t>(spec_.kv_blocks) - static_cast<std::int64_t>(pool_.free_blocks());
+  const auto used =
+      static_cast<std::int64_t>(spec_.kv_blocks) - static_cast<std::int64_t>(pool_.free_blocks());
   metrics_.kv_use({used, held_slots_, resident_, reserved_, running_count_}, duration);
   if (metrics_.on_step)
-    metrics_.on_step({flight_->start_ps, flight_->end_ps, flight_->decodes, flight_->prefill_tokens, running_count_,
-                      static_cast<std::int64_t>(waiting_.size()), used});
+    metrics_.on_step({flight_->start_ps, flight_->end_ps, flight_->decodes, flight_->prefill_tokens,
+                      running_count_, static_cast<std::int64_t>(waiting_.size()), used});
 }
 
 void Replica::retire_price() {

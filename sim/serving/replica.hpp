@@ -36,16 +36,16 @@ struct ReplicaSpec {
   std::int64_t max_batched_tokens = 2048;
   std::int64_t max_model_len = 0;  // 0: no limit but capacity
   std::int64_t block_tokens = 16;
-  std::int64_t kv_blocks = 0;      // blocks requests can hold (a null block already taken off)
+  std::int64_t kv_blocks = 0;  // blocks requests can hold (a null block already taken off)
   bool prefix_cache = true;
-  bool hashed_prompts = true;      // false: no request will bring block hashes, so none are kept
+  bool hashed_prompts = true;  // false: no request will bring block hashes, so none are kept
   // Scheduler rules (values differ between vllm and sarathi).
   bool reserve_full_prompt = true;    // all known tokens must fit before a request is admitted
   bool allocate_full_prompt = false;  // and are allocated at once (Sarathi-Serve, vLLM V0)
   double watermark = 0;               // share of blocks admission leaves free
   // Engine timing.
   int async_depth = 2;
-  std::int64_t host_base_ps = 0;         // per step, before its launch
+  std::int64_t host_base_ps = 0;  // per step, before its launch
   std::int64_t host_per_sequence_ps = 0;
   std::int64_t prefill_step_floor_ps = 0;  // eager launch of a step with prefill
   std::int64_t frontend_ps = 0;            // a request reaches the engine this long after its arrival
@@ -69,13 +69,15 @@ class Replica {
 
   // Plays every action before `until_ps`.
   void advance(std::int64_t until_ps);
-  // Hands over a request; call advance(arrival + frontend) first. Arrivals must not go back in time. A request that can
-  // never fit is counted and the reason returned; otherwise the result is empty.
+  // Hands over a request; call advance(arrival + frontend) first. Arrivals must not go back in time. A
+  // request that can never fit is counted and the reason returned; otherwise the result is empty.
   std::string arrive(const Arrival& arrival);
   // Plays to the end; every request has then left.
   void finish();
 
-  [[nodiscard]] std::int64_t outstanding() const { return static_cast<std::int64_t>(waiting_.size()) + running_count_; }
+  [[nodiscard]] std::int64_t outstanding() const {
+    return static_cast<std::int64_t>(waiting_.size()) + running_count_;
+  }
   [[nodiscard]] const BlockPool& pool() const { return pool_; }
 
  private:
@@ -90,16 +92,16 @@ class Replica {
 
   struct Sequence {
     RequestRecord record;
-    std::int32_t target = 0;    // tokens to compute before the next token is emitted
-    std::int32_t computed = 0;  // while prefilling; decodes live in the DecodeSet
-    std::int32_t emitted = 0;   // scheduled to be emitted, in flight included
-    std::int64_t last_token_ps = 0;  // kept for preempted requests only
+    std::int32_t target = 0;          // tokens to compute before the next token is emitted
+    std::int32_t computed = 0;        // while prefilling; decodes live in the DecodeSet
+    std::int32_t emitted = 0;         // scheduled to be emitted, in flight included
+    std::int64_t last_token_ps = 0;   // kept for preempted requests only
     Slot prev = kNone, next = kNone;  // running list, in admission order
     std::uint64_t admitted = 0;       // admission number
     bool released = false;            // blocks already given back (preempted with its last token in flight)
     std::vector<BlockId> blocks;
-    std::vector<std::uint64_t> hashes;   // of full prompt blocks
-    std::vector<SavedBlock> saved;       // full blocks held when preempted
+    std::vector<std::uint64_t> hashes;  // of full prompt blocks
+    std::vector<SavedBlock> saved;      // full blocks held when preempted
   };
 
   struct Flight {  // a launched step
@@ -148,7 +150,7 @@ class Replica {
 
   std::vector<Flight> flights_;  // ring of async_depth
   std::size_t oldest_ = 0, in_flight_ = 0;
-  Flight* flight_ = nullptr;     // being filled
+  Flight* flight_ = nullptr;  // being filled
   std::int64_t next_action_ps_ = kNever;
   std::int64_t gpu_free_ps_ = 0;
   std::int64_t last_end_ps_ = 0;  // end of the latest completed step
@@ -156,7 +158,7 @@ class Replica {
   bool settled_ = false;  // the last schedule ran decodes only and could not have done anything else
   bool first_step_ = true;
 
-  StepPrice price_;               // of the current decode-only batch
+  StepPrice price_;  // of the current decode-only batch
   std::int64_t price_used_ = 0;
   bool price_stale_ = true;
 
@@ -164,9 +166,9 @@ class Replica {
   std::vector<Slot> scratch_;
   std::vector<BlockId> hit_;
   std::int64_t min_free_for_admission_ = 0;
-  std::int64_t held_slots_ = 0;   // blocks in tables x block_tokens, shared ones counted per holder
-  std::int64_t resident_ = 0;     // tokens computed or being computed of running requests
-  std::int64_t reserved_ = 0;     // slots of blocks allocated ahead for a prompt not computed yet
+  std::int64_t held_slots_ = 0;  // blocks in tables x block_tokens, shared ones counted per holder
+  std::int64_t resident_ = 0;    // tokens computed or being computed of running requests
+  std::int64_t reserved_ = 0;    // slots of blocks allocated ahead for a prompt not computed yet
 };
 
 }  // namespace tessera

@@ -1,6 +1,6 @@
-// Serving differs from the tables the closed forms were fitted on: a layer's weights flush L2 between two uses
-// of anything, so weights and KV always come from HBM. Recurrent layers are a floor only: state traffic and
-// FLOPs at the calibrated fractions, no kernel model. Products with separate row counts for prompts and
+// Serving differs from the tables the closed forms were fitted on: a layer's weights flush L2 between two
+// uses of anything, so weights and KV always come from HBM. Recurrent layers are a floor only: state traffic
+// and FLOPs at the calibrated fractions, no kernel model. Products with separate row counts for prompts and
 // decodes (absorbed MLA) are priced with the attention they belong to.
 #include "sim/serving/roofline_operators.hpp"
 
@@ -30,18 +30,21 @@ std::int64_t span_of(const AttentionOp& op) {
 
 class RooflineOperators final : public StepOperators {
  public:
-  RooflineOperators(const Gpu& gpu, const RankModel& model, const EngineProfile& engine, std::int64_t block_tokens,
-                    std::shared_ptr<const KernelTable> table)
+  RooflineOperators(const Gpu& gpu, const RankModel& model, const EngineProfile& engine,
+                    std::int64_t block_tokens, std::shared_ptr<const KernelTable> table)
       : gpu_(gpu), model_(model), engine_(engine), block_tokens_(block_tokens), table_(std::move(table)) {
     if (engine.attention_backend != "auto") gpu_.kernels->attention.kernel = engine.attention_backend;
     for (const AttentionOp& op : model_.step.attention) {
       const std::int64_t span = span_of(op);
       latent_ = latent_ || op.kind != AttentionOp::Kind::gqa;
-      if (span == 0) has_full_ = true;
-      else if (std::find(windows_.begin(), windows_.end(), span) == windows_.end()) windows_.push_back(span);
+      if (span == 0)
+        has_full_ = true;
+      else if (std::find(windows_.begin(), windows_.end(), span) == windows_.end())
+        windows_.push_back(span);
     }
     if (windows_.size() > kMaxWindows)
-      throw InputError(model.name + ": mixes more than 4 window sizes, which the serving grain does not track");
+      throw InputError(model.name +
+                       ": mixes more than 4 window sizes, which the serving grain does not track");
     groups_.resize(1 + windows_.size());
     kv_bytes_.resize(groups_.size());
     for (const AttentionOp& op : model_.step.attention) {
@@ -68,10 +71,11 @@ class RooflineOperators final : public StepOperators {
     }
     if (held > 0) terms.hbm_bytes += expert_bytes_ * touched / held;
     for (const ElementwiseOp& op : model_.step.elementwise)
-      terms.charge(StepPart::elementwise,
-             elementwise_time(gpu_, static_cast<int>(op.kernels), static_cast<double>(op.bytes_per_token * tokens)) *
-                 static_cast<double>(op.layers));
-    for (const RecurrentOp& op : model_.step.recurrent) terms.charge(StepPart::elementwise, recurrent(op, tokens, with_prefill));
+      terms.charge(StepPart::elementwise, elementwise_time(gpu_, static_cast<int>(op.kernels),
+                                                           static_cast<double>(op.bytes_per_token * tokens)) *
+                                              static_cast<double>(op.layers));
+    for (const RecurrentOp& op : model_.step.recurrent)
+      terms.charge(StepPart::elementwise, recurrent(op, tokens, with_prefill));
     const bool graph = padded_tokens(tokens, with_prefill) <= engine_.graphs.max_tokens &&
                        (!with_prefill || engine_.graphs.mixed_steps);
     for (const CollectiveOp& op : model_.step.collectives)
@@ -116,11 +120,15 @@ class RooflineOperators final : public StepOperators {
     return time;
   }
 
-  [[nodiscard]] bool one_kernel_for_mixed() const override { return !engine_.separate_prefill_kernel && !latent_; }
+  [[nodiscard]] bool one_kernel_for_mixed() const override {
+    return !engine_.separate_prefill_kernel && !latent_;
+  }
 
-  OpTime mixed_attention(std::size_t group, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) override {
+  OpTime mixed_attention(std::size_t group, const DecodeBatch& decodes,
+                         std::span<const PrefillChunk> chunks) override {
     OpTime time;
-    for (const AttentionOp& op : groups_[group]) time += attention(op, decodes, chunks) * static_cast<double>(op.layers);
+    for (const AttentionOp& op : groups_[group])
+      time += attention(op, decodes, chunks) * static_cast<double>(op.layers);
     return time;
   }
 
@@ -138,11 +146,13 @@ class RooflineOperators final : public StepOperators {
     const KernelBehaviour& k = *gpu_.kernels;
     const std::string status = gpu_.status;
     std::vector<CostOrigin> list;
-    if (table_) list.push_back({"gemm, attention", "table", "measured", "where the tables have the shape, else:"});
+    if (table_)
+      list.push_back({"gemm, attention", "table", "measured", "where the tables have the shape, else:"});
     list.push_back({"gemm", "roofline", status, k.gemm.source});
     list.push_back({"attention", "roofline", status, k.attention.source});
     if (!model_.step.moe.empty()) list.push_back({"moe", "roofline", status, k.moe.source});
-    if (!model_.step.collectives.empty()) list.push_back({"collective", "roofline", status, k.collectives.source});
+    if (!model_.step.collectives.empty())
+      list.push_back({"collective", "roofline", status, k.collectives.source});
     for (const GemmOp& op : model_.step.gemms)
       if (op.rows == Rows::sampled && (op.n > k.gemm.max_n || op.k > k.gemm.max_k))
         list.push_back({"lm_head", "roofline", status, "wider than any measured GEMM: extrapolated"});
@@ -194,10 +204,13 @@ class RooflineOperators final : public StepOperators {
   }
 
   OpTime recurrent(const RecurrentOp& op, std::int64_t tokens, bool with_prefill) {
-    const double updates = with_prefill ? static_cast<double>(tokens) / kScanChunk : static_cast<double>(tokens);
+    const double updates =
+        with_prefill ? static_cast<double>(tokens) / kScanChunk : static_cast<double>(tokens);
     OpTime time;
-    time.hbm = 2 * updates * static_cast<double>(op.state_bytes) / (gpu_.hbm_bytes_per_us() * gpu_.kernels->gemm.hbm_fraction);
-    time.compute = static_cast<double>(op.flops_per_token * tokens) / (gpu_.peak_flops(model_.dtype) * gpu_.kernels->gemm.compute_fraction) * 1e6;
+    time.hbm = 2 * updates * static_cast<double>(op.state_bytes) /
+               (gpu_.hbm_bytes_per_us() * gpu_.kernels->gemm.hbm_fraction);
+    time.compute = static_cast<double>(op.flops_per_token * tokens) /
+                   (gpu_.peak_flops(model_.dtype) * gpu_.kernels->gemm.compute_fraction) * 1e6;
     time.launch = gpu_.graph_launch_us;
     time.total = std::max(time.hbm, time.compute) + time.launch;
     return time * static_cast<double>(op.layers);
@@ -210,7 +223,8 @@ class RooflineOperators final : public StepOperators {
                            ? all_reduce_time(gpu_, ranks, bytes, graph)
                            : nccl_time(gpu_, Collective::all_gather, ranks, bytes);
     const double share = static_cast<double>(ranks - 1) / ranks;
-    terms.link_bytes += static_cast<double>(op.count) * bytes * share * (op.kind == CollectiveOp::Kind::all_reduce ? 2 : 1);
+    terms.link_bytes +=
+        static_cast<double>(op.count) * bytes * share * (op.kind == CollectiveOp::Kind::all_reduce ? 2 : 1);
     return one * static_cast<double>(op.count);
   }
 
@@ -242,7 +256,8 @@ class RooflineOperators final : public StepOperators {
     return prefill_attention_time(gpu_, shape, chunks);
   }
 
-  OpTime latent_attention(const AttentionOp& op, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) {
+  OpTime latent_attention(const AttentionOp& op, const DecodeBatch& decodes,
+                          std::span<const PrefillChunk> chunks) {
     const bool decode = op.rows == Rows::decode || (op.rows == Rows::tokens && decodes.sequences > 0);
     OpTime time;
     const KvGroup& kv = model_.kv.groups[static_cast<std::size_t>(op.kv_group)];
@@ -267,15 +282,16 @@ class RooflineOperators final : public StepOperators {
   bool latent_ = false;  // MLA: prompts and decodes run different kernels
   std::vector<std::vector<AttentionOp>> groups_;
   std::vector<double> kv_bytes_;
-  double weight_read_ = 0;   // bytes of all weights but routed experts: read by every step
+  double weight_read_ = 0;  // bytes of all weights but routed experts: read by every step
   double expert_bytes_ = 0;
   std::map<std::pair<Rows, std::int64_t>, OpTime> own_rows_memo_;
 };
 
 }  // namespace
 
-std::unique_ptr<StepOperators> roofline_operators(const Gpu& gpu, const RankModel& model, const EngineProfile& engine,
-                                                  std::int64_t block_tokens, std::shared_ptr<const KernelTable> table) {
+std::unique_ptr<StepOperators> roofline_operators(const Gpu& gpu, const RankModel& model,
+                                                  const EngineProfile& engine, std::int64_t block_tokens,
+                                                  std::shared_ptr<const KernelTable> table) {
   return std::make_unique<RooflineOperators>(gpu, model, engine, block_tokens, std::move(table));
 }
 

@@ -13,8 +13,8 @@
 namespace tessera {
 
 // `gpu` must carry kernel behaviour of its own (see rescale.hpp) and outlive the result.
-std::unique_ptr<StepOperators> roofline_operators(const Gpu& gpu, const RankModel& model, const EngineProfile& engine,
-                                                  std::int64_t block_tokens,
+std::unique_ptr<StepOperators> roofline_operators(const Gpu& gpu, const RankModel& model,
+                                                  const EngineProfile& engine, std::int64_t block_tokens,
                                                   std::shared_ptr<const KernelTable> table = nullptr);
 
 }  // namespace tessera

@@ -29,7 +29,8 @@ Yaml expand(std::string_view path, const Yaml& scalar) {
 void apply(Yaml& tree, const std::string& override_text) {
   const std::size_t equals = override_text.find('=');
   const Location at{"--set " + override_text, 0, 0};
-  if (equals == std::string::npos || equals == 0) throw InputError(at, "expected key=value, e.g. memory.kv_blocks=1000");
+  if (equals == std::string::npos || equals == 0)
+    throw InputError(at, "expected key=value, e.g. memory.kv_blocks=1000");
   const std::string path = override_text.substr(0, equals);
   const Yaml value = parse_yaml(override_text.substr(equals + 1), at.file);
   // engine.profile is named by a default, so it is not in the tree until someone says so.
@@ -64,33 +65,41 @@ std::string beside(const std::string& config_path, const std::string& file) {
 }  // namespace
 
 void EngineConfig::describe(Fields& f) {
-  f.reference("profile", profile, "engines", {.doc = "host time, async depth, memory rule, graph sizes of an engine version"});
+  f.reference("profile", profile, "engines",
+              {.doc = "host time, async depth, memory rule, graph sizes of an engine version"});
   f.choice("scheduler", scheduler, {"vllm", "sarathi"}, {.doc = "how steps are composed"});
-  f.field("max_num_seqs", max_num_seqs, {.doc = "most requests running at once; null: the profile's", .min = 1, .max = 65536});
+  f.field("max_num_seqs", max_num_seqs,
+          {.doc = "most requests running at once; null: the profile's", .min = 1, .max = 65536});
   f.field("max_num_batched_tokens", max_num_batched_tokens,
           {.doc = "token budget of a step; null: the profile's", .unit = "tokens", .min = 1, .max = 4194304});
   f.field("max_model_len", max_model_len,
-          {.doc = "longest prompt + answer; null: KV capacity alone limits a request", .unit = "tokens", .min = 2});
-  f.check(!max_num_seqs || !max_num_batched_tokens || *max_num_batched_tokens >= *max_num_seqs, "max_num_batched_tokens",
-          "must be at least max_num_seqs, so that every decode fits a step");
+          {.doc = "longest prompt + answer; null: KV capacity alone limits a request",
+           .unit = "tokens",
+           .min = 2});
+  f.check(!max_num_seqs || !max_num_batched_tokens || *max_num_batched_tokens >= *max_num_seqs,
+          "max_num_batched_tokens", "must be at least max_num_seqs, so that every decode fits a step");
 }
 
 void MemoryConfig::describe(Fields& f) {
   f.choice("allocator", allocator, {"paged", "contiguous-max", "contiguous-pow2", "contiguous-oracle", "vmm"},
            {.doc = "how KV memory is given out"});
   f.check(allocator == "paged", "allocator", fmt::format("'{}' is not built yet, expected paged", allocator));
-  f.field("block_tokens", block_tokens, {.doc = "tokens of one KV block; null: the profile's", .unit = "tokens", .min = 1, .max = 4096});
+  f.field("block_tokens", block_tokens,
+          {.doc = "tokens of one KV block; null: the profile's", .unit = "tokens", .min = 1, .max = 4096});
   f.field("gpu_memory_utilization", gpu_memory_utilization,
           {.doc = "share of the GPU's memory the engine may use", .min = 0.01, .max = 1});
   f.field("kv_blocks", kv_blocks,
-          {.doc = "KV blocks as the engine reports them; null: derived from the hardware and printed", .min = 1, .max = 4e9});
+          {.doc = "KV blocks as the engine reports them; null: derived from the hardware and printed",
+           .min = 1,
+           .max = 4e9});
   f.choice("kv_dtype", kv_dtype, {"auto", "bf16", "fp16", "fp8"}, {.doc = "precision of the KV cache"});
   f.choice("prefix_cache", prefix_cache, {"hash", "radix", "off"}, {.doc = "reuse of equal prompt prefixes"});
   f.check(prefix_cache != "radix", "prefix_cache", "'radix' is not built yet, expected hash or off");
 }
 
 void CostConfig::describe(Fields& f) {
-  f.choice("source", source, {"auto", "roofline", "table", "tile"}, {.doc = "where operator times come from"});
+  f.choice("source", source, {"auto", "roofline", "table", "tile"},
+           {.doc = "where operator times come from"});
   f.check(source != "tile", "source", "'tile' is not built yet, expected roofline, table or auto");
   f.list("tables", tables, {.doc = "measurement files for `table`"});
   f.check(source != "table" || !tables.empty(), "source", "'table' needs files, expected cost.tables: [..]");

@@ -23,16 +23,19 @@ StepLimits limits_of(const RunConfig& config) {
   const EngineProfile& profile = *config.engine.profile;
   StepLimits limits;
   limits.max_num_seqs = config.engine.max_num_seqs.value_or(profile.default_max_num_seqs);
-  limits.max_batched_tokens = config.engine.max_num_batched_tokens.value_or(profile.default_max_num_batched_tokens);
+  limits.max_batched_tokens =
+      config.engine.max_num_batched_tokens.value_or(profile.default_max_num_batched_tokens);
   limits.block_tokens = config.memory.block_tokens.value_or(profile.block_tokens);
   if (limits.max_batched_tokens < limits.max_num_seqs)
-    throw InputError(fmt::format("engine.max_num_batched_tokens: {} is below max_num_seqs {}, expected at least that, so "
-                                 "that every decode fits a step",
-                                 limits.max_batched_tokens, limits.max_num_seqs));
+    throw InputError(
+        fmt::format("engine.max_num_batched_tokens: {} is below max_num_seqs {}, expected at least that, so "
+                    "that every decode fits a step",
+                    limits.max_batched_tokens, limits.max_num_seqs));
   return limits;
 }
 
-// Scheduler rules by name. Sarathi-Serve (OSDI 2024): decodes first, one token budget, prompts allocated whole.
+// Scheduler rules by name. Sarathi-Serve (OSDI 2024): decodes first, one token budget, prompts allocated
+// whole.
 void set_rules(ReplicaSpec& spec, const RunConfig& config) {
   const EngineProfile& profile = *config.engine.profile;
   spec.reserve_full_prompt = profile.admission.reserve_full_prompt;
@@ -50,7 +53,9 @@ ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std:
   spec.kv_blocks = usable_blocks;
   spec.prefix_cache = config.memory.prefix_cache == "hash";
   spec.async_depth = profile.async_depth;
-  spec.host_base_ps = microseconds(profile.host_base_us + profile.host_per_tp_us * static_cast<double>(config.parallel.tp)).count();
+  spec.host_base_ps =
+      microseconds(profile.host_base_us + profile.host_per_tp_us * static_cast<double>(config.parallel.tp))
+          .count();
   spec.host_per_sequence_ps = microseconds(profile.host_per_sequence_us).count();
   spec.prefill_step_floor_ps = microseconds(profile.eager_prefill_floor_ms * 1e3).count();
   spec.frontend_ps = microseconds(profile.frontend_ttft_ms * 1e3).count();
@@ -62,26 +67,30 @@ ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std:
 void warn_of_limits(const RunConfig& config, const RankModel& rank, std::vector<std::string>& warnings) {
   for (const KvGroup& group : rank.kv.groups)
     if (group.retention == Retention::window || group.retention == Retention::chunked) {
-      warnings.push_back("windowed layers hold KV of the whole context: blocks span all layers, as in engines without a "
-                         "hybrid allocator; their traffic is bounded by the window");
+      warnings.push_back(
+          "windowed layers hold KV of the whole context: blocks span all layers, as in engines without a "
+          "hybrid allocator; their traffic is bounded by the window");
       break;
     }
   if (config.gpu->status == "estimated")
-    warnings.push_back(fmt::format("{} has no kernel measurements of its own: its kernels behave as {}'s, rescaled by published "
-                                   "numbers; expect 5-10 % error on TPOT",
-                                   config.gpu->name, config.gpu->kernels->card));
+    warnings.push_back(fmt::format(
+        "{} has no kernel measurements of its own: its kernels behave as {}'s, rescaled by published "
+        "numbers; expect 5-10 % error on TPOT",
+        config.gpu->name, config.gpu->kernels->card));
 }
 
 }  // namespace
 
-std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankModel& rank, std::vector<std::string>& warnings) {
+std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankModel& rank,
+                                         std::vector<std::string>& warnings) {
   EngineProfile engine = *config.engine.profile;
   const StepLimits limits = limits_of(config);
   engine.limit_graphs(limits.max_num_seqs, limits.max_batched_tokens);
   std::unique_ptr<StepOperators> operators;
   if (config.cost.source == "table" && is_layer_profile(config.cost.tables.front())) {
     operators = profile_operators(read_layer_profile(config.cost.tables), rank, engine);
-    if (rank.parallel.tp > 1) warnings.push_back("a layer profile has no collectives: all-reduce time is left out");
+    if (rank.parallel.tp > 1)
+      warnings.push_back("a layer profile has no collectives: all-reduce time is left out");
   } else {
     Gpu gpu = *config.gpu;
     carry_over_kernels(gpu);
@@ -107,17 +116,21 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   result.bytes_per_token = rank.kv.bytes_per_token();
   result.block_tokens = limits.block_tokens;
   const bool null_block = config.engine.profile->memory.null_block;
-  const std::int64_t state = rank.kv.state_bytes() * limits.max_num_seqs;  // recurrent state is set aside for every seat
+  const std::int64_t state =
+      rank.kv.state_bytes() * limits.max_num_seqs;  // recurrent state is set aside for every seat
   if (config.memory.kv_blocks) {
     result.capacity_derived = false;
     result.kv_blocks = *config.memory.kv_blocks;
   } else {
-    result.capacity = derive_kv_capacity(rank, config.gpu->memory_bytes.value - state, config.memory.gpu_memory_utilization,
-                                         config.engine.profile->memory, limits);
+    result.capacity =
+        derive_kv_capacity(rank, config.gpu->memory_bytes.value - state, config.memory.gpu_memory_utilization,
+                           config.engine.profile->memory, limits);
     result.kv_blocks = result.capacity.blocks;
   }
   const std::int64_t usable = result.kv_blocks - (null_block ? 1 : 0);
-  if (usable < 1) throw InputError("memory.kv_blocks: no usable KV block, expected at least 2 (one is the engine's null block)");
+  if (usable < 1)
+    throw InputError(
+        "memory.kv_blocks: no usable KV block, expected at least 2 (one is the engine's null block)");
   warn_of_limits(config, rank, result.warnings);
 
   ReadOptions read;
@@ -141,13 +154,16 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
       if (at != ids.end()) ids.erase(at);
       return id;
     };
-    metrics.on_finish = [&hooks, take_id](const RequestRecord& record) { hooks.on_request(record, take_id(record.row)); };
+    metrics.on_finish = [&hooks, take_id](const RequestRecord& record) {
+      hooks.on_request(record, take_id(record.row));
+    };
   }
   ReplicaSpec spec = replica_spec(config, limits, usable);
   spec.leap = hooks.leap;
   spec.hashed_prompts = trace->info().block_tokens > 0;
   std::vector<std::unique_ptr<Replica>> replicas;
-  for (std::int64_t i = 0; i < config.replicas; ++i) replicas.push_back(std::make_unique<Replica>(spec, *cost, metrics));
+  for (std::int64_t i = 0; i < config.replicas; ++i)
+    replicas.push_back(std::make_unique<Replica>(spec, *cost, metrics));
 
   PromptBlocks blocks(trace->info().block_tokens, limits.block_tokens, spec.prefix_cache);
   if (!blocks.problem().empty()) result.warnings.push_back(blocks.problem());
@@ -186,12 +202,14 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   result.origins = cost->origins();
   if (metrics.out_of_range_steps > 0)
     result.warnings.push_back(fmt::format("{} of {} steps were priced outside the calibrated range",
-                                          human_count(metrics.out_of_range_steps), human_count(metrics.steps)));
+                                          human_count(metrics.out_of_range_steps),
+                                          human_count(metrics.steps)));
   for (const auto& [reason, count] : metrics.rejected)
     result.warnings.push_back(fmt::format("{} requests rejected: {}", human_count(count), reason));
   if (metrics.preemptions > 0)
-    result.warnings.push_back(fmt::format("KV pressure: {} preemptions, {} tokens recomputed; results react strongly to capacity here",
-                                          human_count(metrics.preemptions), human_count(metrics.recomputed_tokens)));
+    result.warnings.push_back(fmt::format(
+        "KV pressure: {} preemptions, {} tokens recomputed; results react strongly to capacity here",
+        human_count(metrics.preemptions), human_count(metrics.recomputed_tokens)));
   return result;
 }
 

@@ -16,7 +16,7 @@ namespace tessera {
 
 struct RunResult {
   RunConfig config;
-  CapacityBreakdown capacity;   // of one rank
+  CapacityBreakdown capacity;    // of one rank
   bool capacity_derived = true;  // false: memory.kv_blocks was given
   std::int64_t kv_blocks = 0;    // a null block included, as the engine reports it
   std::int64_t block_tokens = 0;
@@ -30,7 +30,8 @@ struct RunResult {
 };
 
 struct RunHooks {
-  std::function<void(const RequestRecord&, std::string_view id)> on_request;  // finished or rejected (finish_ps < 0)
+  std::function<void(const RequestRecord&, std::string_view id)>
+      on_request;  // finished or rejected (finish_ps < 0)
   std::function<void(const StepRecord&)> on_step;
   // Called now and then with requests read so far and expected (-1: not known); false interrupts the run.
   std::function<bool(std::int64_t done, std::int64_t total)> progress;
@@ -40,6 +41,7 @@ struct RunHooks {
 RunResult simulate(const RunConfig& config, const RunHooks& hooks = {});
 
 // The parts of it, for tests and tools.
-std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankModel& rank, std::vector<std::string>& warnings);
+std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankModel& rank,
+                                         std::vector<std::string>& warnings);
 
 }  // namespace tessera

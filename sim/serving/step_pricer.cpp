@@ -24,7 +24,11 @@ std::int64_t to_ps(double us) { return microseconds(us).count(); }
 }  // namespace
 
 StepPricer::StepPricer(std::unique_ptr<StepOperators> operators)
-    : ops_(std::move(operators)), groups_(1 + ops_->windows().size()), curves_(groups_), skew_(groups_), chunks_(groups_) {
+    : ops_(std::move(operators)),
+      groups_(1 + ops_->windows().size()),
+      curves_(groups_),
+      skew_(groups_),
+      chunks_(groups_) {
   TESSERA_CHECK(ops_->windows().size() <= kMaxWindows, "a model mixes few window sizes");
   knots_ = {1, 4, 8};
   for (double k = 16; k < 3e8; k *= std::sqrt(std::sqrt(2.0))) knots_.push_back(std::round(k));
@@ -33,7 +37,8 @@ StepPricer::StepPricer(std::unique_ptr<StepOperators> operators)
 const StepPricer::Memo& StepPricer::dense(std::int64_t tokens, bool with_prefill) {
   // No tile has fewer than 16 rows, so times move in steps much wider than these.
   std::int64_t padded = ops_->padded_tokens(tokens, with_prefill);
-  if (padded > kExactTokens) padded = ceil_div(padded, padded > kFineTokens ? 32 : 8) * (padded > kFineTokens ? 32 : 8);
+  if (padded > kExactTokens)
+    padded = ceil_div(padded, padded > kFineTokens ? 32 : 8) * (padded > kFineTokens ? 32 : 8);
   std::vector<Memo>& memos = dense_[with_prefill ? 1 : 0];
   const auto at = static_cast<std::size_t>(padded);
   if (at >= memos.size()) memos.resize(at + 1);
@@ -99,7 +104,8 @@ double StepPricer::skew_us(std::size_t group, const DecodeBatch& batch, double e
   if (like_before) {
     ++kept.uses;
   } else {
-    kept = {batch.sequences, 1, batch.longest.front(), std::max(0.0, ops_->decode_attention(group, batch).total - even_us)};
+    kept = {batch.sequences, 1, batch.longest.front(),
+            std::max(0.0, ops_->decode_attention(group, batch).total - even_us)};
   }
   return kept.us;
 }
@@ -111,14 +117,15 @@ const OpTime& StepPricer::chunk_at(std::size_t group, std::int64_t tokens, std::
   if (by_tokens[n].empty()) by_tokens[n].resize(knots_.size() + 1);
   Knot& knot = by_tokens[n][history_knot];
   if (!knot.filled) {
-    const PrefillChunk chunk{tokens, history_knot == 0 ? 0 : static_cast<std::int64_t>(knots_[history_knot - 1])};
+    const PrefillChunk chunk{tokens,
+                             history_knot == 0 ? 0 : static_cast<std::int64_t>(knots_[history_knot - 1])};
     knot = {true, ops_->prefill_attention(group, {&chunk, 1})};
   }
   return knot.time;
 }
 
-// Chunks of one launch share its floor; beyond that their work adds up. Not so where CTAs walk a long history:
-// those of the other chunks run beside them.
+// Chunks of one launch share its floor; beyond that their work adds up. Not so where CTAs walk a long
+// history: those of the other chunks run beside them.
 OpTime StepPricer::prefill(std::size_t group, std::span<const PrefillChunk> chunks) {
   if (chunks.size() > 1)
     for (const PrefillChunk& chunk : chunks)
@@ -134,7 +141,8 @@ OpTime StepPricer::prefill(std::size_t group, std::span<const PrefillChunk> chun
 }
 
 OpTime StepPricer::one_chunk(std::size_t group, const PrefillChunk& chunk) {
-  const std::int64_t tokens = chunk.tokens <= kExactChunk ? chunk.tokens : ceil_div(chunk.tokens, kChunkStep) * kChunkStep;
+  const std::int64_t tokens =
+      chunk.tokens <= kExactChunk ? chunk.tokens : ceil_div(chunk.tokens, kChunkStep) * kChunkStep;
   if (chunk.history == 0) return chunk_at(group, tokens, 0);
   const auto history = static_cast<double>(chunk.history);
   const auto above = std::upper_bound(knots_.begin(), knots_.end() - 1, history);

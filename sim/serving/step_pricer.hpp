@@ -4,9 +4,10 @@
 // collectives; one memo per padded token count) + LM head and sampler (one memo per sampled count) +
 // attention. Decode attention is kept as one curve per batch size over the mean context, knots a factor
 // 2^(1/4) apart, linear between, plus what unequal contexts add, looked at again when the longest sequence
-// or a sixteenth of the batch changed. A prefill chunk is kept as curves over its history, one per token count
-// (every 16th above 128); several add up, less the floor they share. Steps that one kernel runs whole
-// (FlashAttention-2 under vLLM v1) are computed directly. The error of all this against direct sums is tested.
+// or a sixteenth of the batch changed. A prefill chunk is kept as curves over its history, one per token
+// count (every 16th above 128); several add up, less the floor they share. Steps that one kernel runs whole
+// (FlashAttention-2 under vLLM v1) are computed directly. The error of all this against direct sums is
+// tested.
 #pragma once
 
 #include <cstdint>
@@ -32,12 +33,14 @@ class StepOperators {
   virtual OpTime prefill_attention(std::size_t group, std::span<const PrefillChunk> chunks) = 0;
   // Decodes and chunks in one step: the two kernels one after the other, or one kernel for both.
   [[nodiscard]] virtual bool one_kernel_for_mixed() const = 0;
-  virtual OpTime mixed_attention(std::size_t group, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) = 0;
+  virtual OpTime mixed_attention(std::size_t group, const DecodeBatch& decodes,
+                                 std::span<const PrefillChunk> chunks) = 0;
   // Whether decode_attention looks at the longest contexts of this group at all.
   [[nodiscard]] virtual bool sees_skew(std::size_t group) const = 0;
   [[nodiscard]] virtual std::span<const std::int64_t> windows() const = 0;  // of groups 1, 2, ..
   [[nodiscard]] virtual bool has_full_attention() const = 0;
-  [[nodiscard]] virtual double kv_bytes_per_token(std::size_t group) const = 0;  // of one rank, all its layers
+  [[nodiscard]] virtual double kv_bytes_per_token(
+      std::size_t group) const = 0;  // of one rank, all its layers
   // Graph capture rounds token counts up; the count a step of `tokens` really runs.
   [[nodiscard]] virtual std::int64_t padded_tokens(std::int64_t tokens, bool with_prefill) const = 0;
   [[nodiscard]] virtual std::vector<CostOrigin> origins() const = 0;
@@ -83,14 +86,14 @@ class StepPricer final : public StepCost {
   std::vector<Memo> dense_[2];
   std::vector<Memo> head_;
   std::vector<std::vector<std::vector<Knot>>> curves_;  // [group][sequences][knot]
-  std::vector<double> knots_;  // of context
+  std::vector<double> knots_;                           // of context
   struct Skew {
     std::int64_t sequences = 0, uses = 0;
     std::int32_t longest = 0;
     double us = 0;
   };
-  std::vector<Skew> skew_;                                  // [group]
-  std::vector<std::vector<std::vector<Knot>>> chunks_;      // [group][tokens][history knot]
+  std::vector<Skew> skew_;                              // [group]
+  std::vector<std::vector<std::vector<Knot>>> chunks_;  // [group][tokens][history knot]
 };
 
 }  // namespace tessera

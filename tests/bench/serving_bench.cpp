@@ -57,7 +57,11 @@ void engine_run(benchmark::State& state) {
     for (std::uint32_t row = 0; row < kRequests; ++row) {
       now += static_cast<std::int64_t>(random() % 400'000'000'000);
       replica.advance(now);
-      replica.arrive({row, now, static_cast<std::int32_t>(100 + random() % 2000), static_cast<std::int32_t>(1 + random() % 400), {}});
+      replica.arrive({row,
+                      now,
+                      static_cast<std::int32_t>(100 + random() % 2000),
+                      static_cast<std::int32_t>(1 + random() % 400),
+                      {}});
     }
     replica.finish();
     steps += metrics.steps;
@@ -71,7 +75,8 @@ BENCHMARK(engine_run)->Arg(20'000)->Arg(2'000)->Unit(benchmark::kMillisecond);
 void priced_step(benchmark::State& state) {
   const Gpu gpu = load_gpu("a100-sxm-80g");
   const RankModel rank = partition(load_model("llama-2-7b"), {}, DType::bf16);
-  StepPricer pricer(roofline_operators(gpu, rank, load_engine_profile(state.range(0) == 0 ? "sarathi" : "vllm-0.19"), 16));
+  StepPricer pricer(
+      roofline_operators(gpu, rank, load_engine_profile(state.range(0) == 0 ? "sarathi" : "vllm-0.19"), 16));
   std::vector<std::int32_t> lengths;
   for (std::int32_t i = 0; i < 64; ++i) lengths.push_back(3000 - 40 * i);
   StepShape shape;

@@ -14,7 +14,8 @@ class SensitiveCost final : public StepCost {
   explicit SensitiveCost(std::int64_t valid) : valid_(valid) {}
   StepPrice price(const StepShape& shape) override {
     StepPrice price;
-    price.base_ps = 1'000'000 + 1000 * shape.tokens() + 7 * shape.decode_kv[0] + 3 * shape.decode_kv[1] + 11 * shape.sampled;
+    price.base_ps = 1'000'000 + 1000 * shape.tokens() + 7 * shape.decode_kv[0] + 3 * shape.decode_kv[1] +
+                    11 * shape.sampled;
     if (!shape.lengths.empty()) price.base_ps += 13 * (shape.lengths.front() + shape.offset);
     for (const PrefillChunk& chunk : shape.chunks) price.base_ps += 5 * chunk.tokens * (chunk.history + 1);
     price.slope_ps = 7 * shape.decodes;
@@ -153,8 +154,9 @@ TEST(ReplicaProperty, LeapingOverEqualStepsChangesNothing) {
     RC_ASSERT(leap.records.size() == step.records.size());
     for (std::size_t i = 0; i < leap.records.size(); ++i) {
       const RequestRecord &a = leap.records[i], &b = step.records[i];
-      RC_ASSERT(std::tie(a.row, a.queued_ps, a.scheduled_ps, a.first_token_ps, a.finish_ps, a.preemptions, a.cached_tokens) ==
-                std::tie(b.row, b.queued_ps, b.scheduled_ps, b.first_token_ps, b.finish_ps, b.preemptions, b.cached_tokens));
+      RC_ASSERT(std::tie(a.row, a.queued_ps, a.scheduled_ps, a.first_token_ps, a.finish_ps, a.preemptions,
+                         a.cached_tokens) == std::tie(b.row, b.queued_ps, b.scheduled_ps, b.first_token_ps,
+                                                      b.finish_ps, b.preemptions, b.cached_tokens));
     }
     RC_ASSERT(leap.steps.size() == step.steps.size());
     for (std::size_t i = 0; i < leap.steps.size(); ++i) {

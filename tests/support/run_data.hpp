@@ -13,15 +13,17 @@
 
 namespace tessera::test {
 
-inline std::string shared_data(const std::string& file) { return std::string(TESSERA_SHARED_DATA) + "/" + file; }
+inline std::string shared_data(const std::string& file) {
+  return std::string(TESSERA_SHARED_DATA) + "/" + file;
+}
 
 inline bool there(const std::string& path) {
   struct stat info {};
   return stat(path.c_str(), &info) == 0;
 }
 
-#define TESSERA_NEED_DATA(file)                                                                     \
-  if (!::tessera::test::there(::tessera::test::shared_data(file)))                                  \
+#define TESSERA_NEED_DATA(file)                                    \
+  if (!::tessera::test::there(::tessera::test::shared_data(file))) \
   GTEST_SKIP() << "the measured data set is not beside the repository: " << ::tessera::test::shared_data(file)
 
 // A small CSV of numbers by column name (plain text, no quoting).

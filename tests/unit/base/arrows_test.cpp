@@ -33,9 +33,11 @@ TEST(Arrows, EveryIncludePointsTheAllowedWay) {
         ++includes;
         const std::string target = line.substr(10, line.find('"', 10) - 10);
         const std::string to = target.substr(0, target.find('/'));
-        EXPECT_TRUE(to == room || allowed.contains(to) || target.starts_with("models/base/")) << file << " includes " << target;
+        EXPECT_TRUE(to == room || allowed.contains(to) || target.starts_with("models/base/"))
+            << file << " includes " << target;
         for (const char* alone : {"sim/engine/", "models/base/"})  // these two include nothing else of ours
-          EXPECT_TRUE(!file.starts_with(alone) || target.starts_with(alone)) << file << " includes " << target;
+          EXPECT_TRUE(!file.starts_with(alone) || target.starts_with(alone))
+              << file << " includes " << target;
       }
     }
   EXPECT_GT(includes, 300);

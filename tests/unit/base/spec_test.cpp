@@ -59,18 +59,21 @@ TEST(Spec, ANumberMayCarryItsSource) {
 }
 
 TEST(Spec, ErrorsNameFileLineColumnKeyAndTheNearestName) {
-  EXPECT_EQ(error_of("disk:\n  gb_s: 1\n  knid: nvme\n"),
-            "box.yaml:3:3: disk.knid: unknown key, expected one of gb_s, kind, blocks, sizes, latency, did you "
-            "mean 'kind'?");
+  EXPECT_EQ(
+      error_of("disk:\n  gb_s: 1\n  knid: nvme\n"),
+      "box.yaml:3:3: disk.knid: unknown key, expected one of gb_s, kind, blocks, sizes, latency, did you "
+      "mean 'kind'?");
   EXPECT_EQ(error_of("disk: {gb_s: fast}\n"),
             "box.yaml:1:14: disk.gb_s: 'fast' is not valid, expected a number of GB/s");
   EXPECT_EQ(error_of("disk: {gb_s: -1}\n"),
             "box.yaml:1:14: disk.gb_s: -1 is out of range, expected a number of GB/s at least 0.001");
   EXPECT_EQ(error_of("disk: {gb_s: 1, kind: nvm}\n"),
             "box.yaml:1:23: disk.kind: 'nvm' is not known, expected one of nvme, sata, did you mean 'nvme'?");
-  EXPECT_EQ(error_of("disk: {kind: nvme}\n"), "box.yaml:1:7: disk.gb_s: missing, expected sequential read rate in GB/s");
+  EXPECT_EQ(error_of("disk: {kind: nvme}\n"),
+            "box.yaml:1:7: disk.gb_s: missing, expected sequential read rate in GB/s");
   EXPECT_EQ(error_of("disk: {gb_s: 1, kind: sata}\n"), "box.yaml:1:14: disk.gb_s: SATA cannot pass 0.6 GB/s");
-  EXPECT_EQ(error_of("disk: {gb_s: 1, gb_s: 2}\n"), "box.yaml:1:17: gb_s: duplicate key, first given on line 1");
+  EXPECT_EQ(error_of("disk: {gb_s: 1, gb_s: 2}\n"),
+            "box.yaml:1:17: gb_s: duplicate key, first given on line 1");
 }
 
 TEST(Spec, RefusesWhatIsNotAPlainTree) {
@@ -86,7 +89,8 @@ TEST(Spec, RefusesWhatIsNotAPlainTree) {
 }
 
 TEST(Spec, WhatIsWrittenReadsBackTheSame) {
-  Box box = read("disk: {gb_s: 3.5, sizes: [1, 2], latency: {value: 7, source: 'a \"b\": c'}}\nmore: [{gb_s: 1}]\n");
+  Box box = read(
+      "disk: {gb_s: 3.5, sizes: [1, 2], latency: {value: 7, source: 'a \"b\": c'}}\nmore: [{gb_s: 1}]\n");
   const std::string text = emit_yaml(to_yaml(box));
   Box again;
   read_spec(parse_yaml(text, "again.yaml"), again);

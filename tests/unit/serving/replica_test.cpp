@@ -32,7 +32,8 @@ struct Engine {
     metrics.on_finish = [this](const RequestRecord& record) { finished[record.row] = record; };
     metrics.on_step = [this](const StepRecord& step) { steps.push_back(step); };
   }
-  std::string send(std::int64_t at_ms, std::int32_t input, std::int32_t output, std::vector<std::uint64_t> hashes = {}) {
+  std::string send(std::int64_t at_ms, std::int32_t input, std::int32_t output,
+                   std::vector<std::uint64_t> hashes = {}) {
     replica.advance(at_ms * kMs);
     return replica.arrive({row++, at_ms * kMs, input, output, hashes});
   }
@@ -113,7 +114,8 @@ TEST(Replica, HostTimeIsHiddenByAsynchronousSchedulingAndAddedWithoutIt) {
   Engine async(spec);
   async.send(0, 10, 11);
   async.replica.finish();
-  EXPECT_EQ(async.finished.at(0).finish_ps, (2 + 11 * 10) * kMs) << "only the first launch waits for the host";
+  EXPECT_EQ(async.finished.at(0).finish_ps, (2 + 11 * 10) * kMs)
+      << "only the first launch waits for the host";
   spec.async_depth = 1;
   Engine sync(spec);
   sync.send(0, 10, 11);
@@ -144,7 +146,8 @@ TEST(Replica, WithoutABlockForADecodeTheLatestAdmittedRequestIsPreemptedAndCompu
   EXPECT_EQ(engine.metrics.preemptions, 1);
   EXPECT_EQ(engine.finished.at(1).preemptions, 1);
   EXPECT_EQ(engine.finished.at(0).preemptions, 0);
-  // The first request decodes at 30, 31 in its second block and takes a third at 32: two steps after its prefill.
+  // The first request decodes at 30, 31 in its second block and takes a third at 32: two steps after its
+  // prefill.
   EXPECT_EQ(engine.metrics.recomputed_tokens, 17 + 3) << "prompt and the tokens it had emitted";
   EXPECT_EQ(engine.metrics.completed, 2);
 }
@@ -172,9 +175,9 @@ TEST(Replica, AWaitingRequestThatDoesNotFitBlocksThoseBehindIt) {
   ReplicaSpec spec = small();
   spec.kv_blocks = 6;
   Engine engine(spec);
-  engine.send(0, 60, 3);   // 4 blocks
-  engine.send(1, 50, 2);   // 4 blocks: has to wait
-  engine.send(2, 5, 2);    // would fit
+  engine.send(0, 60, 3);  // 4 blocks
+  engine.send(1, 50, 2);  // 4 blocks: has to wait
+  engine.send(2, 5, 2);   // would fit
   engine.replica.finish();
   EXPECT_LE(engine.finished.at(1).scheduled_ps, engine.finished.at(2).scheduled_ps);
   EXPECT_GE(engine.finished.at(1).scheduled_ps, engine.finished.at(0).finish_ps);
@@ -185,8 +188,8 @@ TEST(Replica, APromptMustFitWholeBeforeItsFirstChunkRuns) {
   spec.kv_blocks = 8;
   spec.max_batched_tokens = 32;
   Engine strict(spec);
-  strict.send(0, 60, 30);   // 4 blocks, soon 6
-  strict.send(15, 70, 2);   // 5 blocks: a chunk would fit, the prompt does not
+  strict.send(0, 60, 30);  // 4 blocks, soon 6
+  strict.send(15, 70, 2);  // 5 blocks: a chunk would fit, the prompt does not
   strict.replica.finish();
   EXPECT_GE(strict.finished.at(1).scheduled_ps, strict.finished.at(0).finish_ps);
   EXPECT_EQ(strict.metrics.preemptions, 0);
@@ -203,7 +206,8 @@ TEST(Replica, EqualPrefixesAreComputedOnceButTheLastTokenAlways) {
   engine.send(0, 32, 1, {11, 12});
   engine.send(100, 32, 1, {11, 12});
   engine.send(200, 40, 1, {11, 12});
-  engine.send(300, 40, 1, {99, 12});  // equal second block behind another first one: a chained identity differs
+  engine.send(300, 40, 1,
+              {99, 12});  // equal second block behind another first one: a chained identity differs
   engine.replica.finish();
   EXPECT_EQ(engine.finished.at(0).cached_tokens, 0);
   EXPECT_EQ(engine.finished.at(1).cached_tokens, 16) << "the block with the last token is computed again";

@@ -44,7 +44,9 @@ TEST(RunConfig, UnknownKeysNameThePlaceAndTheNearestKey) {
   expect_error(kGood + "slo: {ttft: 5}\n", "run.yaml:4:7", "did you mean 'ttft_ms'?");
 }
 
-TEST(RunConfig, DuplicateKeysAreErrors) { expect_error(kGood + "gpu: l40s\n", "run.yaml:4:1", "duplicate key"); }
+TEST(RunConfig, DuplicateKeysAreErrors) {
+  expect_error(kGood + "gpu: l40s\n", "run.yaml:4:1", "duplicate key");
+}
 
 TEST(RunConfig, MissingPartsAreNamed) {
   expect_error("model: llama-3.1-8b\ntrace: {file: t.csv}\n", "run.yaml:1:1", "gpu: missing");
@@ -55,12 +57,15 @@ TEST(RunConfig, MissingPartsAreNamed) {
 }
 
 TEST(RunConfig, NamesThatAreNotThereSuggestOnesThatAre) {
-  expect_error("gpu: h100\nmodel: llama-3.1-8b\ntrace: {file: t.csv}\n", "run.yaml:1:6", "did you mean 'h100-sxm'?");
-  expect_error("gpu: h100-sxm\nmodel: lama-3.1-8b\ntrace: {file: t.csv}\n", "run.yaml:2:8", "did you mean 'llama-3.1-8b'?");
+  expect_error("gpu: h100\nmodel: llama-3.1-8b\ntrace: {file: t.csv}\n", "run.yaml:1:6",
+               "did you mean 'h100-sxm'?");
+  expect_error("gpu: h100-sxm\nmodel: lama-3.1-8b\ntrace: {file: t.csv}\n", "run.yaml:2:8",
+               "did you mean 'llama-3.1-8b'?");
   expect_error(kGood + "engine: {profile: vllm-0.18}\n", "run.yaml:4:19", "did you mean 'vllm-0.19'?");
   expect_error(kGood + "engine: {scheduler: vlm}\n", "run.yaml:4:21", "did you mean 'vllm'?");
   expect_error(kGood + "fabric: dgx-h10\n", "run.yaml:4:9", "did you mean 'dgx-h100'?");
-  expect_error("gpu: ./nowhere.yaml\nmodel: llama-3.1-8b\ntrace: {file: t.csv}\n", "run.yaml:1:6", "no such file");
+  expect_error("gpu: ./nowhere.yaml\nmodel: llama-3.1-8b\ntrace: {file: t.csv}\n", "run.yaml:1:6",
+               "no such file");
 }
 
 TEST(RunConfig, NumbersOutOfRangeOrOfTheWrongKindAreErrors) {
@@ -90,7 +95,8 @@ TEST(RunConfig, WhatDoesNotFitIsRefusedWithTheArithmetic) {
   expect_error("gpu: rtx-4090\nmodel: llama-3.1-70b\ntrace: {file: t.csv}\n", "does not fit", "weights");
   expect_error(kGood + "parallel: {tp: 16}\n", "parallel", "16");
   expect_error(kGood + "parallel: {tp: 3}\n", "tp", "3");
-  expect_error(kGood + "engine: {max_num_seqs: 600, max_num_batched_tokens: 512}\n", "max_num_batched_tokens", "max_num_seqs");
+  expect_error(kGood + "engine: {max_num_seqs: 600, max_num_batched_tokens: 512}\n", "max_num_batched_tokens",
+               "max_num_seqs");
   expect_error(kGood + "memory: {kv_blocks: 1}\n", "kv_blocks", "at least 2");
 }
 

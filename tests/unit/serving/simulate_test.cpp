@@ -44,18 +44,20 @@ TEST(Simulate, TheQuickstartCompletesEveryRequestAndReportsWithTheInterfacesKeys
   const auto json = nlohmann::json::parse(out.summary);
   EXPECT_EQ(json["completed"], 600);
   EXPECT_EQ(json["rejected"], 0);
-  for (const char* key : {"duration", "total_input_tokens", "total_output_tokens", "request_throughput", "output_throughput",
-                          "total_token_throughput", "request_goodput", "kv", "bytes", "steps", "calibration", "definitions",
-                          "warnings", "volatile"})
+  for (const char* key : {"duration", "total_input_tokens", "total_output_tokens", "request_throughput",
+                          "output_throughput", "total_token_throughput", "request_goodput", "kv", "bytes",
+                          "steps", "calibration", "definitions", "warnings", "volatile"})
     EXPECT_TRUE(json.contains(key)) << key;
   for (const char* latency : {"ttft", "tpot", "itl", "e2el"})
     for (const char* stat : {"mean_", "median_", "p90_", "p95_", "p99_"})
       EXPECT_GT(json[std::string(stat) + latency + "_ms"], 0) << stat << latency;
-  for (const char* key : {"capacity_blocks", "peak_blocks", "useful_fraction", "internal_waste_fraction", "external_waste_fraction",
-                          "reserved_fraction", "prefix_hit_ratio", "preemptions", "evictions", "mean_batched_requests"})
+  for (const char* key : {"capacity_blocks", "peak_blocks", "useful_fraction", "internal_waste_fraction",
+                          "external_waste_fraction", "reserved_fraction", "prefix_hit_ratio", "preemptions",
+                          "evictions", "mean_batched_requests"})
     EXPECT_TRUE(json["kv"].contains(key)) << key;
-  const double shares = json["kv"]["useful_fraction"].get<double>() + json["kv"]["internal_waste_fraction"].get<double>() +
-                        json["kv"]["external_waste_fraction"].get<double>() + json["kv"]["reserved_fraction"].get<double>();
+  const double shares =
+      json["kv"]["useful_fraction"].get<double>() + json["kv"]["internal_waste_fraction"].get<double>() +
+      json["kv"]["external_waste_fraction"].get<double>() + json["kv"]["reserved_fraction"].get<double>();
   EXPECT_NEAR(shares, 1, 1e-12);
 }
 
@@ -75,7 +77,8 @@ TEST(Simulate, TimeOfTheStepsIsTheSumOfItsOperators) {
   double parts = 0;
   for (const double part : m.terms.part) parts += part;
   // Terms are those of the first step of a run of equal ones; contexts grow meanwhile, by a little.
-  EXPECT_NEAR(parts * 1e-6, static_cast<double>(m.busy_ps) * 1e-12, 0.01 * static_cast<double>(m.busy_ps) * 1e-12);
+  EXPECT_NEAR(parts * 1e-6, static_cast<double>(m.busy_ps) * 1e-12,
+              0.01 * static_cast<double>(m.busy_ps) * 1e-12);
 }
 
 TEST(Simulate, FasterMemoryIsNeverSlowerAndMoreBlocksNeverPreemptMore) {

@@ -16,8 +16,11 @@ namespace {
 
 struct Bed {
   Bed(const char* card, const char* model_name, const char* engine_name)
-      : gpu(load_gpu(card)), rank(partition(load_model(model_name), {}, DType::bf16)), engine(load_engine_profile(engine_name)),
-        direct(roofline_operators(gpu, rank, engine, 16)), pricer(roofline_operators(gpu, rank, engine, 16)) {}
+      : gpu(load_gpu(card)),
+        rank(partition(load_model(model_name), {}, DType::bf16)),
+        engine(load_engine_profile(engine_name)),
+        direct(roofline_operators(gpu, rank, engine, 16)),
+        pricer(roofline_operators(gpu, rank, engine, 16)) {}
 
   // The sum of the operators of a step, nothing remembered.
   double direct_us(const StepShape& shape) {
@@ -61,7 +64,8 @@ TEST_P(PricerError, IsSmallOverRandomSteps) {
     std::sort(lengths.rbegin(), lengths.rend());
     std::vector<PrefillChunk> chunks;
     for (std::uint64_t i = random() % 3; i > 0; --i)
-      chunks.push_back({1 + static_cast<std::int64_t>(random() % 600), static_cast<std::int64_t>(random() % 3 == 0 ? 0 : random() % 8000)});
+      chunks.push_back({1 + static_cast<std::int64_t>(random() % 600),
+                        static_cast<std::int64_t>(random() % 3 == 0 ? 0 : random() % 8000)});
     if (lengths.empty() && chunks.empty()) continue;
     shape.decodes = static_cast<std::int64_t>(lengths.size());
     shape.lengths = lengths;
@@ -74,14 +78,17 @@ TEST_P(PricerError, IsSmallOverRandomSteps) {
   ASSERT_GT(errors.size(), 300u);
   std::sort(errors.begin(), errors.end());
   const double median = errors[errors.size() / 2], p99 = errors[errors.size() * 99 / 100];
-  std::printf("[ measured ] %s %s: memo against direct, median %.2f %%, p99 %.2f %%\n", card, engine, 100 * median, 100 * p99);
+  std::printf("[ measured ] %s %s: memo against direct, median %.2f %%, p99 %.2f %%\n", card, engine,
+              100 * median, 100 * p99);
   EXPECT_LT(median, 0.003);
   EXPECT_LT(p99, 0.05) << "where a batch of some thirty sequences changes its number of KV splits";
 }
 
 INSTANTIATE_TEST_SUITE_P(CardsAndEngines, PricerError,
-                         ::testing::Values(std::tuple{"a100-sxm-80g", "sarathi"}, std::tuple{"h100-sxm", "vllm-0.19"},
-                                           std::tuple{"rtx-pro-6000", "vllm-0.19"}, std::tuple{"rtx-4090", "vllm-0.6"}));
+                         ::testing::Values(std::tuple{"a100-sxm-80g", "sarathi"},
+                                           std::tuple{"h100-sxm", "vllm-0.19"},
+                                           std::tuple{"rtx-pro-6000", "vllm-0.19"},
+                                           std::tuple{"rtx-4090", "vllm-0.6"}));
 
 TEST(StepPricer, ARunOfDecodeStepsIsPricedAsItsStepsWouldBe) {
   Bed bed("h100-sxm", "llama-3.1-8b", "vllm-0.19");
@@ -98,8 +105,8 @@ TEST(StepPricer, ARunOfDecodeStepsIsPricedAsItsStepsWouldBe) {
     shape.decode_kv[0] = 40 * (700 + step);
     shape.offset = step;
     const StepPrice there = bed.pricer.price(shape);
-    EXPECT_NEAR(static_cast<double>(first.base_ps + step * first.slope_ps), static_cast<double>(there.base_ps),
-                1e-3 * static_cast<double>(there.base_ps));
+    EXPECT_NEAR(static_cast<double>(first.base_ps + step * first.slope_ps),
+                static_cast<double>(there.base_ps), 1e-3 * static_cast<double>(there.base_ps));
   }
 }
 
@@ -109,14 +116,16 @@ TEST(StepPricer, NoStepBeatsPhysicsOnAnyCard) {
     const double weights = static_cast<double>(bed.rank.weight_bytes());
     for (const std::int64_t n : {1, 7, 64, 256})
       for (const std::int64_t context : {16, 900, 16000}) {
-        const std::vector<std::int32_t> lengths(static_cast<std::size_t>(n), static_cast<std::int32_t>(context));
+        const std::vector<std::int32_t> lengths(static_cast<std::size_t>(n),
+                                                static_cast<std::int32_t>(context));
         StepShape shape;
         shape.decodes = shape.sampled = n;
         shape.lengths = lengths;
         shape.decode_kv[0] = n * context;
         const double us = static_cast<double>(bed.pricer.price(shape).base_ps) * 1e-6;
         const double embedding = 128256.0 * 4096 * 2;  // of which a step reads a few rows
-        const double bytes = weights - embedding + static_cast<double>(bed.rank.kv.bytes_per_token() * n * context);
+        const double bytes =
+            weights - embedding + static_cast<double>(bed.rank.kv.bytes_per_token() * n * context);
         const double flops = 2.0 * static_cast<double>(n) * (weights - 2 * embedding) / 2;
         EXPECT_GE(us, bytes / bed.gpu.hbm_bytes_per_us()) << card << ' ' << n << ' ' << context;
         EXPECT_GE(us, flops / bed.gpu.peak_flops(DType::bf16) * 1e6) << card << ' ' << n << ' ' << context;
