@@ -36,8 +36,9 @@ CapacityBreakdown at_corner(const RankModel& rank, std::int64_t total_bytes, dou
   c.activation_bytes = std::max(c.forward_bytes, c.sampler_bytes);
   c.nontorch_bytes = whole(corner.nontorch_gib * kGiB);
   c.cuda_graph_bytes = whole(rule.cuda_graph_gib * kGiB);
+  c.state_bytes = rank.kv.state_bytes() * limits.max_num_seqs;
   c.kv_bytes = c.budget_bytes - c.weight_bytes - c.buffer_bytes - c.activation_bytes - c.nontorch_bytes -
-               c.cuda_graph_bytes;
+               c.cuda_graph_bytes - c.state_bytes;
   c.block_tokens = limits.block_tokens;
   c.block_bytes = rank.kv.block_bytes(limits.block_tokens);
   c.blocks = c.kv_bytes > 0 ? c.kv_bytes / c.block_bytes : 0;
@@ -84,6 +85,7 @@ std::string to_text(const CapacityBreakdown& c) {
                   human_bytes(static_cast<double>(c.sampler_bytes))));
   text += line("- non-torch growth", c.nontorch_bytes);
   if (c.cuda_graph_bytes > 0) text += line("- CUDA graphs", c.cuda_graph_bytes);
+  if (c.state_bytes > 0) text += line("- recurrent state", c.state_bytes);
   text += line("= for KV", c.kv_bytes);
   text += line("/ block", c.block_bytes, fmt::format("{} tokens", c.block_tokens));
   text += fmt::format("  = {} blocks, {} tokens (from {} to {} blocks over the rule's ranges)\n",

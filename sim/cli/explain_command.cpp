@@ -97,6 +97,7 @@ int explain_capacity_command(const ExplainOptions& options) {
                                    {"buffer_bytes", c.buffer_bytes},
                                    {"activation_bytes", c.activation_bytes},
                                    {"nontorch_bytes", c.nontorch_bytes},
+                                   {"state_bytes", c.state_bytes},
                                    {"kv_bytes", c.kv_bytes}};
   fmt::print("{}\n", out.dump(2));
   return kOk;

@@ -99,7 +99,8 @@ int list_command(const std::string& what, bool json) {
     names({{"vllm",
             "vLLM v1: running requests first, chunked prefill in one token budget, preemption by recompute"},
            {"sarathi",
-            "Sarathi-Serve: the same budget, prompts allocated whole, admission leaves a watermark"}},
+            "Sarathi-Serve: the same budget, blocks for a whole prompt taken at once; see also "
+            "engine.profile sarathi"}},
           json);
   } else if (what == "formats") {
     std::vector<std::pair<std::string, std::string>> entries;

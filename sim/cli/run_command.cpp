@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 
 #include "sim/cli/commands.hpp"
 #include "sim/report/files.hpp"
@@ -19,7 +20,10 @@ namespace tessera {
 namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
-void on_interrupt(int) { interrupted = 1; }
+void on_interrupt(int signal) {
+  interrupted = 1;
+  std::signal(signal, SIG_DFL);  // a second one kills
+}
 
 // A bar on a terminal, redrawn at most ten times a second; nothing elsewhere.
 class ProgressBar {
@@ -61,6 +65,16 @@ Volatile machine_use(std::chrono::steady_clock::time_point start) {
           usage.ru_maxrss * 1024L};
 }
 
+// The config as a file that gives the same run from any folder.
+std::string resolved_yaml(RunConfig config) {
+  const auto absolute = [](const std::string& path) {
+    return std::filesystem::absolute(path).lexically_normal().string();
+  };
+  config.trace.file = absolute(config.trace.file);
+  for (std::string& table : config.cost.tables) table = absolute(table);
+  return emit_yaml(to_yaml(config));
+}
+
 }  // namespace
 
 int run_command(const RunOptions& options) {
@@ -73,11 +87,12 @@ int run_command(const RunOptions& options) {
   Timeline timeline;
   RunHooks hooks;
   ProgressBar bar(!options.quiet);
+  hooks.stop = &interrupted;
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
   hooks.progress = [&bar](std::int64_t done, std::int64_t total) {
     bar.update(done, total);
-    return interrupted == 0;
+    return true;
   };
   if (!options.out.empty()) {
     hooks.on_request = [&](const RequestRecord& record, std::string_view id) {
@@ -93,7 +108,7 @@ int run_command(const RunOptions& options) {
     const std::string folder = options.out + "/";
     requests.write(folder + "requests.csv");
     write_file(folder + "timeline.json.gz", timeline.gzipped());
-    write_file(folder + "resolved.yaml", emit_yaml(to_yaml(config)));
+    write_file(folder + "resolved.yaml", resolved_yaml(config));
     write_file(folder + "manifest.json", manifest_json(config, options.config));
     write_file(folder + "summary.json", json);
   }

@@ -45,7 +45,7 @@ std::string manifest_json(const RunConfig& config, const std::string& config_pat
   for (const std::string& table : config.cost.tables) out["tables"].push_back(file_entry(table));
   out["seed"] = config.seed;
   out["again"] = "tessera run resolved.yaml";
-  return out.dump(2) + "\n";
+  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace tessera

@@ -55,6 +55,7 @@ Json kv_section(const RunResult& result) {
                       {"activation_bytes", c.activation_bytes},
                       {"nontorch_bytes", c.nontorch_bytes},
                       {"cuda_graph_bytes", c.cuda_graph_bytes},
+                      {"state_bytes", c.state_bytes},
                       {"kv_bytes", c.kv_bytes},
                       {"block_bytes", c.block_bytes},
                       {"blocks_low", c.blocks_low},
@@ -143,7 +144,7 @@ std::string summary_json(const RunResult& result, const Volatile& machine) {
   out["volatile"] = {{"wall_s", machine.wall_s},
                      {"requests_per_s", ratio(static_cast<double>(m.completed), machine.wall_s)},
                      {"peak_memory_bytes", machine.peak_memory_bytes}};
-  return out.dump(2) + "\n";
+  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace tessera

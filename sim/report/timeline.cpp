@@ -10,8 +10,8 @@
 namespace tessera {
 namespace {
 
-constexpr int kEngine = 1;
-constexpr int kRequests = 2;
+constexpr int kRequests = 1;
+constexpr int kEngine = 2;  // the first; further replicas follow
 
 // Chrome traces count in microseconds; picoseconds stay as the fraction, exactly.
 std::string us(std::int64_t ps) { return fmt::format("{}.{:06}", ps / 1'000'000, ps % 1'000'000); }
@@ -42,13 +42,13 @@ void Timeline::step(const StepRecord& s) {
       std::back_inserter(events_),
       ",\n{{\"ph\":\"X\",\"pid\":{},\"tid\":1,\"ts\":{},\"dur\":{},\"name\":\"{}\",\"args\":{{\"decodes\":{},"
       "\"prefill_tokens\":{}}}}}",
-      kEngine, us(s.start_ps), us(s.end_ps - s.start_ps), kind, s.decodes, s.prefill_tokens);
+      kEngine + s.engine, us(s.start_ps), us(s.end_ps - s.start_ps), kind, s.decodes, s.prefill_tokens);
   fmt::format_to(
       std::back_inserter(events_),
       ",\n{{\"ph\":\"C\",\"pid\":{0},\"ts\":{1},\"name\":\"requests\",\"args\":{{\"running\":{2},\"waiting\":"
       "{3}}}}}"
       ",\n{{\"ph\":\"C\",\"pid\":{0},\"ts\":{1},\"name\":\"kv_blocks\",\"args\":{{\"used\":{4}}}}}",
-      kEngine, us(s.start_ps), s.running, s.waiting, s.used_blocks);
+      kEngine + s.engine, us(s.start_ps), s.running, s.waiting, s.used_blocks);
 }
 
 void Timeline::request(const RequestRecord& r, std::string_view id) {

@@ -24,6 +24,7 @@ struct RequestRecord {
 
 // One launched step, for the timeline.
 struct StepRecord {
+  int engine = 0;  // which replica
   std::int64_t start_ps = 0, end_ps = 0;
   std::int64_t decodes = 0, prefill_tokens = 0;
   std::int64_t running = 0, waiting = 0;
@@ -42,7 +43,7 @@ class Metrics {
  public:
   // Latency limits a request must meet to count as good, in ms.
   double slo_ttft_ms = 0, slo_tpot_ms = 0;
-  // Optional sinks, called in simulation order.
+  // Optional sinks, called in order of simulation of each replica.
   std::function<void(const RequestRecord&)> on_finish;
   std::function<void(const StepRecord&)> on_step;
 

@@ -53,6 +53,7 @@ class ProfileOperators final : public StepOperators {
       terms.part[static_cast<std::size_t>(gemm ? StepPart::gemm : StepPart::elementwise)] += us * times;
     }
     terms.part[static_cast<std::size_t>(StepPart::host)] += engine_.step_fixed_us;
+    terms.in_range = in_range;
     return terms;
   }
   StepTerms head(std::int64_t sampled) override {
@@ -64,6 +65,7 @@ class ProfileOperators final : public StepOperators {
       terms.part[static_cast<std::size_t>(StepPart::sampler)] =
           profile_.per_sequence_us("sampler", n, in_range);
     }
+    terms.in_range = in_range;
     return terms;
   }
   OpTime decode_attention(std::size_t, const DecodeBatch& decodes) override {

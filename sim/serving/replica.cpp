@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "models/base/check.hpp"
+#include "models/base/error.hpp"
 #include "models/base/units.hpp"
 
 namespace tessera {
@@ -63,7 +64,7 @@ std::string Replica::reject(const char* reason) {
 }
 
 void Replica::advance(std::int64_t until_ps) {
-  while (next_action_ps_ < until_ps) {
+  while (next_action_ps_ < until_ps && !stopped()) {
     act();
     if (spec_.leap) leap(until_ps);
   }
@@ -71,8 +72,11 @@ void Replica::advance(std::int64_t until_ps) {
 
 void Replica::finish() {
   advance(kNever);
-  TESSERA_CHECK(waiting_.empty() && running_count_ == 0, "every request leaves");
-  TESSERA_CHECK(pool_.free_blocks() == static_cast<std::uint32_t>(spec_.kv_blocks), "every block came back");
+  if (!stopped()) {
+    TESSERA_CHECK(waiting_.empty() && running_count_ == 0, "every request leaves");
+    TESSERA_CHECK(pool_.free_blocks() == static_cast<std::uint32_t>(spec_.kv_blocks),
+                  "every block came back");
+  }
   retire_price();
   metrics_.evictions += static_cast<std::int64_t>(pool_.evictions());
 }
@@ -97,7 +101,7 @@ void Replica::act() {
 // Runs of decode steps in which nothing but time, tokens and blocks moves. Each iteration does exactly what
 // act() would do; it only skips the looks that cannot find anything.
 void Replica::leap(std::int64_t until_ps) {
-  while (settled_ && waits_for_oldest_ && next_action_ps_ < until_ps && !price_stale_ &&
+  while (!stopped() && settled_ && waits_for_oldest_ && next_action_ps_ < until_ps && !price_stale_ &&
          price_used_ < price_.valid_steps && flights_[oldest_].first_tokens.empty() &&
          flights_[oldest_].finishing.empty() && pool_.free_blocks() >= decodes_.crossing().size() &&
          decodes_.steps_to_finish() > 1) {
@@ -123,12 +127,12 @@ void Replica::complete_oldest() {
   Flight& flight = flights_[oldest_];
   const std::int64_t now = flight.end_ps;
   if (flight.decodes > 0) metrics_.token_gaps(now - last_end_ps_, flight.decodes);
-  for (const Slot slot : flight.first_tokens) {
+  for (const auto& [slot, before_ps] : flight.first_tokens) {
     RequestRecord& record = seqs_[slot].record;
     if (record.first_token_ps < 0) {
       record.first_token_ps = now;
     } else {  // back from preemption
-      metrics_.token_gaps(now - seqs_[slot].last_token_ps, 1);
+      metrics_.token_gaps(now - before_ps, 1);
     }
   }
   for (const Slot slot : flight.finishing) {
@@ -203,7 +207,7 @@ bool Replica::schedule(std::int64_t now) {
       price_stale_ = true;
     }
   }
-  for (const Slot slot : flight_->first_tokens) {
+  for (const auto& [slot, before_ps] : flight_->first_tokens) {
     Sequence& seq = seqs_[slot];
     ++seq.emitted;
     if (seq.emitted == seq.record.output_tokens) {
@@ -309,7 +313,7 @@ void Replica::run_chunk(Slot slot, std::int64_t tokens) {
   const bool done = after == seq.target;
   partial_ = done ? kNone : slot;
   reserved_ = done ? 0 : want * spec_.block_tokens - ceil_div(after, spec_.block_tokens) * spec_.block_tokens;
-  if (done) flight_->first_tokens.push_back(slot);
+  if (done) flight_->first_tokens.push_back({slot, seq.last_token_ps});
 }
 
 // Blocks are findable from the moment they are scheduled.
@@ -396,9 +400,11 @@ void Replica::launch(std::int64_t now, const StepPrice& price, std::int64_t step
     first_step_ = false;
   }
   const std::int64_t host = spec_.host_base_ps + spec_.host_per_sequence_ps * running_count_;
-  flight_->start_ps = std::max(now + host, gpu_free_ps_);
+  host_free_ps_ = std::max(now, host_free_ps_) + host;  // one thread prepares one step after the other
+  flight_->start_ps = std::max(host_free_ps_, gpu_free_ps_);
+  if (duration >= kNever - flight_->start_ps)
+    throw RunError("the backlog runs past 106 days, the end of simulated time");
   flight_->end_ps = flight_->start_ps + duration;
-  // Gaps count from the end of the step before; after an idle spell there is nothing decoding to count.
   gpu_free_ps_ = flight_->end_ps;
   ++in_flight_;
   ++metrics_.steps;
@@ -409,12 +415,20 @@ void Replica::launch(std::int64_t now, const StepPrice& price, std::int64_t step
       static_cast<std::int64_t>(spec_.kv_blocks) - static_cast<std::int64_t>(pool_.free_blocks());
   metrics_.kv_use({used, held_slots_, resident_, reserved_, running_count_}, duration);
   if (metrics_.on_step)
-    metrics_.on_step({flight_->start_ps, flight_->end_ps, flight_->decodes, flight_->prefill_tokens,
-                      running_count_, static_cast<std::int64_t>(waiting_.size()), used});
+    metrics_.on_step({spec_.engine, flight_->start_ps, flight_->end_ps, flight_->decodes,
+                      flight_->prefill_tokens, running_count_, static_cast<std::int64_t>(waiting_.size()),
+                      used});
 }
 
 void Replica::retire_price() {
-  if (price_used_ > 0) metrics_.step_terms(price_.terms, price_used_);
+  if (price_used_ > 0) {
+    // Step i of the run took i slopes more than step 0, all of it attention over contexts that grew by i.
+    const auto growth = static_cast<double>(price_used_) * static_cast<double>(price_used_ - 1) / 2;
+    metrics_.step_terms(price_.terms, price_used_);
+    metrics_.terms.part[static_cast<std::size_t>(StepPart::attention)] +=
+        growth * static_cast<double>(price_.slope_ps) * 1e-6;
+    metrics_.terms.hbm_bytes += growth * price_.hbm_bytes_slope;
+  }
   price_used_ = 0;
   price_stale_ = true;
 }

@@ -17,8 +17,10 @@
 // Pushed, not polled: advance(t) plays everything before t, arrive() hands over the next request.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -50,6 +52,8 @@ struct ReplicaSpec {
   std::int64_t prefill_step_floor_ps = 0;  // eager launch of a step with prefill
   std::int64_t frontend_ps = 0;            // a request reaches the engine this long after its arrival
   std::int64_t cold_start_ps = 0;          // added to the first step
+  int engine = 0;                          // number of this replica, for the timeline
+  const volatile std::sig_atomic_t* stop = nullptr;  // the run ends as it stands once this is not 0
   bool leap = true;  // play runs of equal decode steps in one go; the result is the same (tested)
 };
 
@@ -72,7 +76,7 @@ class Replica {
   // Hands over a request; call advance(arrival + frontend) first. Arrivals must not go back in time. A
   // request that can never fit is counted and the reason returned; otherwise the result is empty.
   std::string arrive(const Arrival& arrival);
-  // Plays to the end; every request has then left.
+  // Plays to the end; every request has then left (unless the run was stopped).
   void finish();
 
   [[nodiscard]] std::int64_t outstanding() const {
@@ -83,7 +87,7 @@ class Replica {
  private:
   using Slot = std::uint32_t;
   static constexpr Slot kNone = ~Slot{0};
-  static constexpr std::int64_t kNever = std::int64_t{1} << 62;
+  static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
   struct SavedBlock {
     BlockId id;
@@ -107,8 +111,12 @@ class Replica {
   struct Flight {  // a launched step
     std::int64_t start_ps = 0, end_ps = 0;
     std::int64_t decodes = 0, prefill_tokens = 0;
-    std::vector<Slot> first_tokens;  // requests whose prefill ends in this step
-    std::vector<Slot> finishing;     // requests whose last token this step emits
+    struct FirstToken {
+      Slot slot;
+      std::int64_t before_ps;  // end of the step that emitted its token before, if it was preempted since
+    };
+    std::vector<FirstToken> first_tokens;  // requests whose prefill ends in this step
+    std::vector<Slot> finishing;           // requests whose last token this step emits
     void clear() { decodes = prefill_tokens = 0, first_tokens.clear(), finishing.clear(); }
   };
 
@@ -130,6 +138,7 @@ class Replica {
   void publish_full_blocks(Sequence& seq, std::int64_t before, std::int64_t after);
   void leave_running(Slot slot);
   void launch(std::int64_t now, const StepPrice& price, std::int64_t step_index);
+  [[nodiscard]] bool stopped() const { return spec_.stop != nullptr && *spec_.stop != 0; }
   void retire_price();
   Slot new_slot();
   std::string reject(const char* reason);
@@ -153,7 +162,8 @@ class Replica {
   Flight* flight_ = nullptr;  // being filled
   std::int64_t next_action_ps_ = kNever;
   std::int64_t gpu_free_ps_ = 0;
-  std::int64_t last_end_ps_ = 0;  // end of the latest completed step
+  std::int64_t host_free_ps_ = 0;  // when the host is done preparing the latest launched step
+  std::int64_t last_end_ps_ = 0;   // end of the latest completed step
   bool waits_for_oldest_ = false;
   bool settled_ = false;  // the last schedule ran decodes only and could not have done anything else
   bool first_step_ = true;

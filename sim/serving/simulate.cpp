@@ -116,18 +116,21 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   result.bytes_per_token = rank.kv.bytes_per_token();
   result.block_tokens = limits.block_tokens;
   const bool null_block = config.engine.profile->memory.null_block;
-  const std::int64_t state =
-      rank.kv.state_bytes() * limits.max_num_seqs;  // recurrent state is set aside for every seat
   if (config.memory.kv_blocks) {
     result.capacity_derived = false;
     result.kv_blocks = *config.memory.kv_blocks;
   } else {
     result.capacity =
-        derive_kv_capacity(rank, config.gpu->memory_bytes.value - state, config.memory.gpu_memory_utilization,
+        derive_kv_capacity(rank, config.gpu->memory_bytes.value, config.memory.gpu_memory_utilization,
                            config.engine.profile->memory, limits);
     result.kv_blocks = result.capacity.blocks;
   }
   const std::int64_t usable = result.kv_blocks - (null_block ? 1 : 0);
+  constexpr std::int64_t kMostBlocks = std::int64_t{1} << 28;
+  if (usable > kMostBlocks / config.replicas)
+    throw InputError(
+        fmt::format("memory.kv_blocks: {} blocks in each of {} replicas, expected at most {} in all",
+                    human_count(result.kv_blocks), config.replicas, human_count(kMostBlocks)));
   if (usable < 1)
     throw InputError(
         "memory.kv_blocks: no usable KV block, expected at least 2 (one is the engine's null block)");
@@ -140,8 +143,6 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   read.seed = static_cast<std::uint64_t>(config.seed);
   const std::unique_ptr<TraceReader> trace = open_trace(config.trace.file, read);
 
-  // One cost memo serves all replicas: they are alike.
-  const std::unique_ptr<StepCost> cost = make_step_cost(config, rank, result.warnings);
   Metrics& metrics = result.metrics;
   metrics.slo_ttft_ms = config.slo.ttft_ms;
   metrics.slo_tpot_ms = config.slo.tpot_ms;
@@ -160,16 +161,23 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   }
   ReplicaSpec spec = replica_spec(config, limits, usable);
   spec.leap = hooks.leap;
+  spec.stop = hooks.stop;
   spec.hashed_prompts = trace->info().block_tokens > 0;
+  // Every replica prices on its own: what one remembers of its batches must not depend on another's.
+  std::vector<std::unique_ptr<StepCost>> costs;
   std::vector<std::unique_ptr<Replica>> replicas;
-  for (std::int64_t i = 0; i < config.replicas; ++i)
-    replicas.push_back(std::make_unique<Replica>(spec, *cost, metrics));
+  for (std::int64_t i = 0; i < config.replicas; ++i) {
+    std::vector<std::string> said;
+    costs.push_back(make_step_cost(config, rank, i == 0 ? result.warnings : said));
+    spec.engine = static_cast<int>(i);
+    replicas.push_back(std::make_unique<Replica>(spec, *costs.back(), metrics));
+  }
 
   PromptBlocks blocks(trace->info().block_tokens, limits.block_tokens, spec.prefix_cache);
   if (!blocks.problem().empty()) result.warnings.push_back(blocks.problem());
   Request request;
   std::uint32_t row = 0;
-  while (trace->next(request)) {
+  while (!(hooks.stop != nullptr && *hooks.stop != 0) && trace->next(request)) {
     if (row % kProgressEvery == 0 && hooks.progress && !hooks.progress(row, trace->info().requests)) {
       result.interrupted = true;
       break;
@@ -197,9 +205,10 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     ++row;
   }
   for (const auto& replica : replicas) replica->finish();
-  if (row == 0) throw InputError({config.trace.file, 0, 0}, "holds no requests");
+  if (hooks.stop != nullptr && *hooks.stop != 0) result.interrupted = true;
+  if (row == 0 && !result.interrupted) throw InputError({config.trace.file, 0, 0}, "holds no requests");
   result.trace = trace->info();
-  result.origins = cost->origins();
+  result.origins = costs.front()->origins();
   if (metrics.out_of_range_steps > 0)
     result.warnings.push_back(fmt::format("{} of {} steps were priced outside the calibrated range",
                                           human_count(metrics.out_of_range_steps),

@@ -1,6 +1,7 @@
 // One serving simulation: a config in, a result out.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -35,6 +36,8 @@ struct RunHooks {
   std::function<void(const StepRecord&)> on_step;
   // Called now and then with requests read so far and expected (-1: not known); false interrupts the run.
   std::function<bool(std::int64_t done, std::int64_t total)> progress;
+  // Once this is not 0 the run stops as it stands; what finished is kept.
+  const volatile std::sig_atomic_t* stop = nullptr;
   bool leap = true;
 };
 

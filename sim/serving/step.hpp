@@ -49,7 +49,8 @@ struct StepPrice {
   std::int64_t base_ps = 0;
   std::int64_t slope_ps = 0;
   std::int64_t valid_steps = 1;
-  StepTerms terms;  // of step 0
+  double hbm_bytes_slope = 0;  // what terms.hbm_bytes grows by per step
+  StepTerms terms;             // of step 0
 };
 
 // One line for the report: which source priced an operator and how far to trust it.

@@ -196,6 +196,7 @@ StepPrice StepPricer::price(const StepShape& shape) {
   price.base_ps = to_ps(total_us);
   // Contexts under a window stop growing one by one, so a windowed batch is priced step by step.
   if (!with_prefill && groups_ == 1) {
+    price.hbm_bytes_slope = static_cast<double>(shape.decodes) * ops_->kv_bytes_per_token(0);
     price.slope_ps = to_ps(slope_us);
     price.valid_steps = 1 + static_cast<std::int64_t>(std::max(0.0, std::floor(segment_steps)));
   }

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <cmath>
 #include <tuple>
 
 #include "sim/serving/replica.hpp"
@@ -115,6 +116,7 @@ TEST(ReplicaProperty, EveryRequestThatEntersLeavesOnceInOrderOfItsOwnTimes) {
     RC_ASSERT(out.records.size() + static_cast<std::size_t>(out.rejected) == load.requests.size());
     std::vector<bool> seen(load.requests.size(), false);
     std::int64_t tokens = 0;
+    double decode_ps = 0;
     for (const RequestRecord& r : out.records) {
       RC_ASSERT(!seen[r.row]);
       seen[r.row] = true;
@@ -124,8 +126,11 @@ TEST(ReplicaProperty, EveryRequestThatEntersLeavesOnceInOrderOfItsOwnTimes) {
       RC_ASSERT(r.first_token_ps <= r.finish_ps);
       RC_ASSERT(r.cached_tokens < r.input_tokens);
       tokens += r.output_tokens - 1;
+      decode_ps += static_cast<double>(r.finish_ps - r.first_token_ps);
     }
     RC_ASSERT(out.gaps == tokens);
+    RC_ASSERT(out.gaps == 0 ||
+              std::abs(out.gap_mean * static_cast<double>(out.gaps) - decode_ps) <= 1e-9 * decode_ps);
   });
 }
 

@@ -123,6 +123,36 @@ TEST(Replica, HostTimeIsHiddenByAsynchronousSchedulingAndAddedWithoutIt) {
   EXPECT_EQ(sync.finished.at(0).finish_ps, 11 * 12 * kMs);
 }
 
+TEST(Replica, TheHostPreparesOneStepAfterTheOtherSoItCanBeTheBottleneck) {
+  ReplicaSpec spec = small();
+  spec.host_base_ps = 25 * kMs;
+  Engine engine(spec);
+  engine.send(0, 10, 11);
+  engine.replica.finish();
+  EXPECT_EQ(engine.finished.at(0).finish_ps, (11 * 25 + 10) * kMs);
+}
+
+TEST(Replica, AGapOfMonthsIsAnIdleSpell) {
+  Engine engine(small());
+  const std::int64_t days = 24 * 3600 * 1000LL;
+  engine.send(0, 10, 2);
+  engine.send(69 * days, 10, 2);
+  engine.replica.finish();
+  EXPECT_EQ(engine.finished.at(1).queued_ps, 69 * days * kMs);
+}
+
+TEST(Replica, AStoppedRunKeepsWhatFinished) {
+  volatile std::sig_atomic_t stop = 0;
+  ReplicaSpec spec = small();
+  spec.stop = &stop;
+  Engine engine(spec);
+  engine.send(0, 10, 2);
+  engine.send(100, 10, 1000);
+  stop = 1;
+  engine.replica.finish();
+  EXPECT_EQ(engine.metrics.completed, 1);
+}
+
 TEST(Replica, ASeatIsUsedAgainOnlyAfterTheLastTokenWasProcessed) {
   ReplicaSpec spec = small();
   spec.max_num_seqs = 1;
