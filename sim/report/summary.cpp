@@ -80,6 +80,8 @@ Json steps_section(const RunResult& result) {
   steps["mean_ms"] = m.steps > 0
                          ? number(static_cast<double>(m.busy_ps) * 1e-9 / static_cast<double>(m.steps))
                          : Json(nullptr);
+  steps["peak_running"] = m.peak_running;
+  steps["peak_waiting"] = m.peak_waiting;
   steps["seconds_by_operator"] = parts;
   steps["seconds_by_resource"] = terms;
   return steps;

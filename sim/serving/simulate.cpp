@@ -53,10 +53,9 @@ ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std:
   spec.kv_blocks = usable_blocks;
   spec.prefix_cache = config.memory.prefix_cache == "hash";
   spec.async_depth = profile.async_depth;
-  spec.host_base_ps =
-      microseconds(profile.host_base_us + profile.host_per_tp_us * static_cast<double>(config.parallel.tp))
-          .count();
-  spec.host_per_sequence_ps = microseconds(profile.host_per_sequence_us).count();
+  const int tp = static_cast<int>(config.parallel.tp);
+  spec.host_base_ps = profile.host_time(tp, 0).count();
+  spec.host_per_sequence_ps = (profile.host_time(tp, 1) - profile.host_time(tp, 0)).count();
   spec.prefill_step_floor_ps = microseconds(profile.eager_prefill_floor_ms * 1e3).count();
   spec.frontend_ps = microseconds(profile.frontend_ttft_ms * 1e3).count();
   spec.cold_start_ps = microseconds(profile.cold_start_ms * 1e3).count();

@@ -66,7 +66,9 @@ int main() {
   for (const auto& name : tessera::config_names("gpus")) std::puts(name.c_str());
 }
 CODE
-  invoke cmake -S consumer -B consumer/build -DCMAKE_PREFIX_PATH="$prefix" \
+  local generator=()
+  ! command -v ninja >/dev/null || generator=(-G Ninja)  # a bare machine has no make
+  invoke cmake -S consumer -B consumer/build "${generator[@]}" -DCMAKE_PREFIX_PATH="$prefix" \
     -DCMAKE_BUILD_TYPE="$(sed -n 's/^CMAKE_BUILD_TYPE:[A-Z]*=//p' "$binary_dir/CMakeCache.txt")" \
     -DCMAKE_CXX_COMPILER="$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$binary_dir/CMakeCache.txt")"
   expect_success

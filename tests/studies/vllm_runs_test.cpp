@@ -27,7 +27,7 @@ Played play(const std::string& card, const std::string& folder, const std::strin
       "gpu: {}\nmodel: llama-3.1-8b\nengine: {{profile: vllm-0.19, max_num_seqs: {}, max_num_batched_tokens: "
       "2048}}\n{}",
       card, folder.starts_with("RTX4090") ? 256 : 128, more);
-  const std::string path = ::testing::TempDir() + "/" + folder + ".yaml";
+  const std::string path = test::scratch(folder + ".yaml");
   std::ofstream(path) << text;
   const RunConfig config = load_run_config(path, {}, shared_data(base + "/workload.csv.gz"));
   Played played;

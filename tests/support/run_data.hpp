@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -25,6 +27,16 @@ inline bool there(const std::string& path) {
 #define TESSERA_NEED_DATA(file)                                    \
   if (!::tessera::test::there(::tessera::test::shared_data(file))) \
   GTEST_SKIP() << "the measured data set is not beside the repository: " << ::tessera::test::shared_data(file)
+
+// A file of this test alone: tests run side by side, each in a process of its own.
+inline std::string scratch(const std::string& file) {
+  const ::testing::TestInfo& test = *::testing::UnitTest::GetInstance()->current_test_info();
+  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) /
+                                       (std::string("tessera_") + test.test_suite_name() + "_" + test.name() + "_" +
+                                        std::to_string(::getpid()));
+  std::filesystem::create_directories(folder);
+  return (folder / file).string();
+}
 
 // A small CSV of numbers by column name (plain text, no quoting).
 inline std::map<std::string, std::vector<double>> read_columns(const std::string& path) {

@@ -1,6 +1,7 @@
 #include "sim/serving/kernel_table_reader.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -18,7 +19,7 @@ const std::string kAttention =
 class KernelTableReader : public testing::Test {
  protected:
   std::string file(const std::string& name, const std::string& text) {
-    const std::string path = testing::TempDir() + "kernel_table_reader_" + name;
+    const std::string path = testing::TempDir() + "kernel_table_reader_" + std::to_string(::getpid()) + "_" + name;
     std::ofstream(path) << text;
     return path;
   }

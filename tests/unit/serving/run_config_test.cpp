@@ -5,12 +5,13 @@
 #include <fstream>
 
 #include "sim/serving/simulate.hpp"
+#include "tests/support/run_data.hpp"
 
 namespace tessera {
 namespace {
 
 std::string write(const std::string& name, const std::string& text) {
-  std::string path = ::testing::TempDir() + "/" + name;
+  std::string path = test::scratch(name);
   std::ofstream(path, std::ios::binary) << text;
   return path;
 }

@@ -8,6 +8,7 @@
 #include "sim/report/requests_csv.hpp"
 #include "sim/report/summary.hpp"
 #include "sim/report/timeline.hpp"
+#include "tests/support/run_data.hpp"
 
 namespace tessera {
 namespace {
@@ -124,7 +125,7 @@ TEST(Simulate, AnInterruptedRunKeepsWhatArrived) {
   int calls = 0;
   hooks.progress = [&](std::int64_t, std::int64_t) { return ++calls == 1; };
   RunConfig config = quickstart();
-  config.trace.file = ::testing::TempDir() + "/many.csv";
+  config.trace.file = test::scratch("many.csv");
   std::ofstream trace(config.trace.file);
   trace << "request_id,arrival_s,input_tokens,output_tokens\n";
   for (int i = 0; i < 9000; ++i) trace << i << ',' << i * 0.01 << ",10,2\n";
