@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# The command line of the built program: bad usage exits 2 with a sentence that helps, data goes to standard
+# output, an interrupt keeps what was finished.
+set -uo pipefail
+source_dir=$1
+program=$2/tessera
+[[ -x $program ]] || { echo "the program is not built: $program"; exit 77; }
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+tests=0 failed=0
+quickstart=$source_dir/configs/quickstart.yaml
+
+# expect CODE WORDS ARGS...: exit code and words in what is said.
+expect() {
+  local code=$1 words=$2 got
+  shift 2
+  tests=$((tests + 1))
+  "$program" "$@" >"$scratch/out" 2>"$scratch/err" </dev/null
+  got=$?
+  if [[ $got != "$code" ]] || ! grep -qF -- "$words" "$scratch/out" "$scratch/err"; then
+    failed=$((failed + 1))
+    echo "FAILED  tessera $*: exit $got, expected $code and '$words'"
+    sed 's/^/    /' "$scratch/err"
+  fi
+}
+
+expect 2 "did you mean 'run'" rnu
+expect 2 "subcommand" 
+expect 2 "did you mean '--set'" run "$quickstart" --sett a=b
+expect 2 "CONFIG" run
+expect 2 "cannot open" run "$scratch/nowhere.yaml"
+expect 2 "directory" run "$scratch"
+expect 2 "did you mean 'kv_blocks'" run "$quickstart" --set memory.kv_blcks=4
+expect 2 "expected key=value" run "$quickstart" --set memory
+expect 2 "seed" run "$quickstart" --seed -4
+expect 2 "cannot be opened" run "$quickstart" --trace "$scratch/none.csv"
+expect 2 "does not fit" run "$quickstart" --set model=llama-3.1-405b
+expect 2 "pp" run "$quickstart" --set parallel.pp=2
+expect 2 "kv_blocks" run "$quickstart" --set memory.kv_blocks=3000000000
+expect 2 "did you mean 'gpus'" list gpu
+expect 2 "did you mean 'kv'" explain kb --model llama-2-7b
+expect 2 "did you mean 'llama-2-7b'" explain kv --model lama-2-7b
+expect 2 "expected a whole number" explain kv --model llama-2-7b --context 12x
+expect 2 "did you mean 'memory.block_tokens'" config explain memory.block_token
+expect 2 "block identities" cache "$source_dir/traces/samples/quickstart.csv"
+expect 2 "expected" cache "$source_dir/traces/samples/quickstart.csv" --blocks -3
+expect 2 "lengths" trace generate --rate 5 --requests 10 --out -
+expect 2 "kernel" validate --measurements "$quickstart" --kernel gem --gpu h100-sxm
+printf '\x80\x00\x01junk' >"$scratch/junk"
+expect 2 "junk" run "$quickstart" --trace "$scratch/junk"
+: >"$scratch/empty.csv"
+expect 2 "empty" run "$quickstart" --trace "$scratch/empty.csv"
+
+expect 0 "tessera 0." --version
+expect 0 "Examples" --help
+expect 0 '"completed": 600' run "$quickstart" --json
+expect 0 "bytes_per_token" explain kv --model llama-3.1-70b --context 128k --json
+
+# Ctrl-C: what finished is written, exit 130.
+awk 'BEGIN { print "request_id,arrival_s,input_tokens,output_tokens"; for (i = 0; i < 400000; ++i) print i "," i * 0.001 ",4000,900" }' >"$scratch/long.csv"
+timeout --preserve-status --signal=INT 1 "$program" run "$quickstart" --trace "$scratch/long.csv" --set memory.prefix_cache=off \
+  --set engine.profile.graphs.max_tokens=512 --out "$scratch/part" --quiet
+code=$?
+tests=$((tests + 1))
+if [[ $code == 130 ]]; then
+  grep -q '"interrupted": true' "$scratch/part/summary.json" || { failed=$((failed + 1)); echo "FAILED  an interrupted run says so"; }
+elif [[ $code != 0 ]]; then
+  failed=$((failed + 1))
+  echo "FAILED  an interrupt: exit $code, expected 130"
+fi
+
+echo "$tests tests, $failed failed"
+[[ $failed == 0 ]]
