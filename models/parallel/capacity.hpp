@@ -10,7 +10,8 @@
 // The forward rule fits public vLLM logs within 1 % (vllm issue 10517: 20k and 29k tokens on an RTX 3090).
 // c depends on the sampler's code path: about 34 B per logit with a sort-based top-k/top-p, 14 B without;
 // non-torch growth in public logs is 0.16-0.35 GiB (vllm issues 12126, 14447, 10517). The defaults are stated
-// before any comparison; low and high are the corners of those ranges. Recurrent state is set aside for every seat.
+// before any comparison; low and high are the corners of those ranges. Recurrent state is set aside for every
+// seat.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +40,8 @@ struct CapacityBreakdown {
   std::int64_t activation_bytes = 0;  // the larger of the two
   std::int64_t nontorch_bytes = 0;
   std::int64_t cuda_graph_bytes = 0;
-  std::int64_t state_bytes = 0;       // recurrent state of max_num_seqs sequences
-  std::int64_t kv_bytes = 0;  // what is left
+  std::int64_t state_bytes = 0;  // recurrent state of max_num_seqs sequences
+  std::int64_t kv_bytes = 0;     // what is left
   std::int64_t block_tokens = 0;
   std::int64_t block_bytes = 0;
   std::int64_t blocks = 0;

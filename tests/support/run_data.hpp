@@ -31,9 +31,9 @@ inline bool there(const std::string& path) {
 // A file of this test alone: tests run side by side, each in a process of its own.
 inline std::string scratch(const std::string& file) {
   const ::testing::TestInfo& test = *::testing::UnitTest::GetInstance()->current_test_info();
-  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) /
-                                       (std::string("tessera_") + test.test_suite_name() + "_" + test.name() + "_" +
-                                        std::to_string(::getpid()));
+  const std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / (std::string("tessera_") + test.test_suite_name() + "_" +
+                                                     test.name() + "_" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);
   return (folder / file).string();
 }

@@ -19,7 +19,8 @@ const std::string kAttention =
 class KernelTableReader : public testing::Test {
  protected:
   std::string file(const std::string& name, const std::string& text) {
-    const std::string path = testing::TempDir() + "kernel_table_reader_" + std::to_string(::getpid()) + "_" + name;
+    const std::string path =
+        testing::TempDir() + "kernel_table_reader_" + std::to_string(::getpid()) + "_" + name;
     std::ofstream(path) << text;
     return path;
   }
