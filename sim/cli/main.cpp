@@ -1,6 +1,10 @@
 // `tessera`: the command line. Options only; what the commands do is in the files beside this one.
 #include <fmt/format.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
@@ -157,6 +161,11 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+#ifdef __GLIBC__
+  // Room that growing tables leave behind is used again instead of going back to the kernel page by page.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
   try {
     return run(argc, argv);
   } catch (const InputError& error) {

@@ -118,7 +118,9 @@ void Replica::leap(std::int64_t until_ps) {
 
 // Every decode gets room for its next token.
 void Replica::grow_decodes() {
-  for (const Slot slot : decodes_.crossing()) seqs_[slot].blocks.push_back(pool_.allocate());
+  fresh_.resize(decodes_.crossing().size());
+  pool_.allocate_n(fresh_);
+  for (std::size_t i = 0; i < fresh_.size(); ++i) seqs_[decodes_.crossing()[i]].blocks.push_back(fresh_[i]);
   held_slots_ += static_cast<std::int64_t>(decodes_.crossing().size()) * spec_.block_tokens;
   resident_ += decodes_.size();
 }
@@ -269,6 +271,10 @@ void Replica::admit(std::int64_t now, std::int64_t& budget) {
     if (need > static_cast<std::int64_t>(pool_.free_blocks()) - min_free_for_admission_) return;
 
     waiting_.pop_front();
+    if (!spare_tables_.empty()) {
+      seq.blocks.swap(spare_tables_.back());
+      spare_tables_.pop_back();
+    }
     for (const BlockId id : hit_) pool_.touch(id);
     seq.blocks.assign(hit_.begin(), hit_.end());
     held_slots_ += cached;
@@ -382,6 +388,7 @@ void Replica::release_blocks(Sequence& seq, std::int64_t computed) {
   resident_ -= computed;
   pool_.free_tail_first(seq.blocks);
   seq.blocks.clear();
+  spare_tables_.emplace_back().swap(seq.blocks);
 }
 
 void Replica::leave_running(Slot slot) {

@@ -151,6 +151,7 @@ class Replica {
 
   std::vector<Sequence> seqs_;
   std::vector<Slot> free_slots_;
+  std::vector<std::vector<BlockId>> spare_tables_;  // the room of block tables given back, most recent last
   std::deque<Slot> waiting_;
   Slot running_head_ = kNone, running_tail_ = kNone;
   std::int64_t running_count_ = 0;
@@ -174,7 +175,7 @@ class Replica {
 
   std::vector<PrefillChunk> chunks_;
   std::vector<Slot> scratch_;
-  std::vector<BlockId> hit_;
+  std::vector<BlockId> hit_, fresh_;
   std::int64_t min_free_for_admission_ = 0;
   std::int64_t held_slots_ = 0;  // blocks in tables x block_tokens, shared ones counted per holder
   std::int64_t resident_ = 0;    // tokens computed or being computed of running requests
