@@ -42,7 +42,7 @@ TEST(Model, WithoutAPatternAllLayersAreFullAttention) {
   const Model model = read_model(kHead + kGqa + "layers: 3\n");
   for (const Layer& layer : resolve_layers(model)) {
     EXPECT_EQ(layer.mixer, Mixer::attention);
-    EXPECT_EQ(layer.retention, Retention::full);
+    EXPECT_EQ(layer.rule.kind, Retention::full);
     EXPECT_TRUE(layer.ffn);
     EXPECT_EQ(layer.v_head_dim, 16);
   }

@@ -48,7 +48,7 @@ TEST(StepWork, Llama8BOnOneGpu) {
   EXPECT_EQ(work.attention[0].kv_heads, 8);
   EXPECT_EQ(work.attention[0].head_dim, 128);
   EXPECT_EQ(work.attention[0].v_head_dim, 128);
-  EXPECT_EQ(work.attention[0].window, 0);
+  EXPECT_EQ(work.attention[0].rule.window, 0);
   EXPECT_EQ(work.attention[0].layers, 32);
 }
 
@@ -167,9 +167,9 @@ TEST(StepWork, TheIndexerScoresAllTokensAndAttentionReadsTheChosen) {
 TEST(StepWork, WindowLayersAreOperatorsOfTheirOwn) {
   const StepWork work = work_of("gpt-oss-20b");
   ASSERT_EQ(work.attention.size(), 2u);
-  EXPECT_EQ(work.attention[0].window, 128);
+  EXPECT_EQ(work.attention[0].rule.window, 128);
   EXPECT_EQ(work.attention[0].layers, 12);
-  EXPECT_EQ(work.attention[1].window, 0);
+  EXPECT_EQ(work.attention[1].rule.window, 0);
   EXPECT_EQ(work.attention[1].layers, 12);
 }
 
