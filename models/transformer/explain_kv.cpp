@@ -157,7 +157,7 @@ std::string to_text(const KvExplanation& e) {
   if (e.residual_bytes > 0)
     text += fmt::format("  a seat's unquantised buffers  {}\n", bytes_text(e.residual_bytes));
   if (e.state_bytes > 0)
-    text += fmt::format("  constant state                {} per sequence\n", bytes_text(e.state_bytes));
+    text += fmt::format("  recurrent state               {} per sequence\n", bytes_text(e.state_bytes));
   for (const KvExplanation::Group& group : e.per_group) {
     text += fmt::format("  {:<20} {} layers", group.name, group.layers_held);
     if (group.layers_read != group.layers_held) text += fmt::format(" (read by {})", group.layers_read);

@@ -182,9 +182,14 @@ LayerProblem find_layer_problem(const Model& model) {
   if (model.sharing.layers >= model.layers)
     return {"sharing", fmt::format("{} of {} layers share, but some layer has to store the KV",
                                    model.sharing.layers, model.layers)};
-  for (const LayerKind& kind : model.kinds)
+  bool indexes = model.attention.kind == "mla";
+  for (const LayerKind& kind : model.kinds) {
+    indexes = indexes || (kind.compressed && kind.compressed->indexed);
     if (kind.compressed && kind.compressed->indexed && !model.attention.indexer)
       return {"kinds", fmt::format("kind '{}' is indexed, but attention.indexer is missing", kind.name)};
+  }
+  if (model.attention.indexer && !indexes)
+    return {"attention", "index keys are modelled for mla and for compressed entries (indexed: true) only"};
   std::vector<Layer> layers;
   for (const int kind : unroll(model))
     layers.push_back(resolve(model, kind, static_cast<int>(layers.size())));

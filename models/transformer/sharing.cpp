@@ -26,7 +26,7 @@ class Sharing {
   Layer& at(int i) { return layers_[static_cast<std::size_t>(i)]; }
   const std::string& kind_name(int i) { return model_.kinds[static_cast<std::size_t>(at(i).kind)].name; }
   std::string orphan(int i) {
-    return fmt::format("layer {} ('{}') has no layer of its kind to share with", i, kind_name(i));
+    return fmt::format("layer {} ('{}') has no earlier layer of its kind to share with", i, kind_name(i));
   }
 
   std::string adjacent(int from) {

@@ -170,7 +170,7 @@ TEST(Model, MistakesAreNamedWithTheirPlace) {
       {kHead + "layers: 2\nattention: {heads: 8, kv_heads: 8, head_dim: 16, mla: {}}\n",
        "expected kind: mla"},
       {kHead + "layers: 2\nattention: {heads: 8, kv_heads: 8, head_dim: 16, indexer: {}}\n",
-       "index keys are modelled for mla only"},
+       "index keys are modelled for mla and for compressed entries"},
       {kHead +
            "layers: 2\nattention: {heads: 8, kv_heads: 8, head_dim: 16, v_head_dim: 8, k_equals_v: cache}\n",
        "tied K and V need v_head_dim = head_dim"},
