@@ -75,6 +75,12 @@ const std::vector<KvFormat>& kv_formats() {
   return formats;
 }
 
+std::vector<std::string> kv_format_names() {
+  std::vector<std::string> names{"auto", "bf16", "fp16", "fp32", "fp8", "int8"};
+  for (const KvFormat& format : kv_formats()) names.emplace_back(format.name);
+  return names;
+}
+
 KvPrecision parse_kv_precision(const std::string& name, DType base) {
   if (name == "fp8-skip-window") {
     KvPrecision precision(DType::fp8);
@@ -89,14 +95,13 @@ KvPrecision parse_kv_precision(const std::string& name, DType base) {
   if (name == "kivi-2") return kivi("kivi-2", base, 2);
   const KvScheme nvfp4{4, 16, 8, false, 0, false};
   if (name == "nvfp4") return quantised("nvfp4", base, nvfp4, nvfp4);
-  std::vector<std::string> known{"auto", "bf16", "fp16", "fp32", "fp8", "int8"};
   try {
     KvPrecision precision(parse_dtype(name));
     if (bytes_of(precision.kernel) == 1) precision.base = base;
     if (bytes_of(precision.kernel) >= 1) return precision;  // fp4 alone does not say its scales
   } catch (const InputError&) {                             // the list below is the longer one
   }
-  for (const KvFormat& format : kv_formats()) known.emplace_back(format.name);
+  const std::vector<std::string> known = kv_format_names();
   throw InputError(
       fmt::format("kv_dtype '{}': expected one of {}{}", name, join(known, ", "), did_you_mean(name, known)));
 }

@@ -59,6 +59,9 @@ struct KvFormat {
 // Formats beyond the plain number formats: fp8-skip-window, int4, kivi-4, kivi-2, nvfp4.
 const std::vector<KvFormat>& kv_formats();
 
+// Every name a config may use: auto, the plain number formats and the above.
+std::vector<std::string> kv_format_names();
+
 // A plain number format or one of kv_formats(); `base` is the model's own. Throws InputError with a
 // suggestion.
 KvPrecision parse_kv_precision(const std::string& name, DType base);

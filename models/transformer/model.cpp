@@ -187,9 +187,8 @@ void SharingSpec::describe(Fields& f) {
 }
 
 void KvCacheSpec::describe(Fields& f) {
-  std::vector<std::string> formats{"auto", "bf16", "fp16", "fp32", "fp8", "int8"};
-  for (const KvFormat& known : kv_formats()) formats.emplace_back(known.name);
-  f.choice("format", format, formats, {.doc = "number format of the KV cache; auto: the model's dtype"});
+  f.choice("format", format, kv_format_names(),
+           {.doc = "number format of the KV cache; auto: the model's dtype"});
   f.field("group", group, {.doc = "numbers under one scale; null: the format's", .min = 1, .max = 65536});
   f.field("residual", residual,
           {.doc = "newest tokens at full precision; null: the format's",
