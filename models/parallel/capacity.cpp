@@ -36,7 +36,7 @@ CapacityBreakdown at_corner(const RankModel& rank, std::int64_t total_bytes, dou
   c.activation_bytes = std::max(c.forward_bytes, c.sampler_bytes);
   c.nontorch_bytes = whole(corner.nontorch_gib * kGiB);
   c.cuda_graph_bytes = whole(rule.cuda_graph_gib * kGiB);
-  c.state_bytes = rank.kv.state_bytes() * limits.max_num_seqs;
+  c.state_bytes = rank.kv.sequence_bytes() * limits.max_num_seqs;
   c.kv_bytes = c.budget_bytes - c.weight_bytes - c.buffer_bytes - c.activation_bytes - c.nontorch_bytes -
                c.cuda_graph_bytes - c.state_bytes;
   c.block_tokens = limits.block_tokens;

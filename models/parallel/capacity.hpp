@@ -10,8 +10,8 @@
 // The forward rule fits public vLLM logs within 1 % (vllm issue 10517: 20k and 29k tokens on an RTX 3090).
 // c depends on the sampler's code path: about 34 B per logit with a sort-based top-k/top-p, 14 B without;
 // non-torch growth in public logs is 0.16-0.35 GiB (vllm issues 12126, 14447, 10517). The defaults are stated
-// before any comparison; low and high are the corners of those ranges. Recurrent state is set aside for every
-// seat.
+// before any comparison; low and high are the corners of those ranges. Recurrent state
+// and buffers of unquantised entries are set aside for every seat.
 #pragma once
 
 #include <cstdint>

@@ -56,19 +56,19 @@ std::int64_t RankModel::buffer_bytes() const {
   return sum;
 }
 
-RankModel partition(const Model& model, const Parallel& parallel, DType kv_dtype) {
+RankModel partition(const Model& model, const Parallel& parallel, const KvPrecision& kv_precision) {
   refuse_unmodelled(parallel);
   RankModel rank;
   rank.name = model.name;
   rank.parallel = parallel;
   rank.dtype = model.precision.activations();
-  rank.kv_dtype = kv_dtype;
+  rank.kv_precision = kv_precision;
   rank.hidden = model.hidden;
   rank.vocab = model.vocab;
   rank.max_position = model.max_position;
   rank.ffn_width = widest_block(model, parallel);
-  rank.step = make_step_work(model, kv_dtype, parallel.tp, parallel.ep);
-  rank.kv = make_kv_layout(model, kv_dtype, parallel.tp);
+  rank.step = make_step_work(model, kv_precision, parallel.tp, parallel.ep);
+  rank.kv = make_kv_layout(model, kv_precision, parallel.tp);
   rank.weights = weight_tensors(model, parallel.tp, parallel.ep);
   rank.buffers = rope_buffers(model);
   return rank;

@@ -39,7 +39,7 @@ struct RankModel {
   std::string name;
   Parallel parallel;
   DType dtype = DType::bf16;
-  DType kv_dtype = DType::bf16;
+  KvPrecision kv_precision = DType::bf16;
   std::int64_t hidden = 0;
   std::int64_t vocab = 0;  // of the whole model: sampling sees all logits
   std::int64_t max_position = 0;
@@ -55,6 +55,6 @@ struct RankModel {
 };
 
 // Throws InputError for what is not modelled or does not divide.
-RankModel partition(const Model& model, const Parallel& parallel, DType kv_dtype);
+RankModel partition(const Model& model, const Parallel& parallel, const KvPrecision& kv_precision);
 
 }  // namespace tessera

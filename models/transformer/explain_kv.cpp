@@ -20,8 +20,10 @@ std::string formula_of(const KvLayout& layout) {
   std::vector<std::string> entries;
   std::vector<std::string> states;
   for (const KvGroup& group : layout.groups) {
-    const std::string term = fmt::format("{} layers x ({})", group.layers_held, group.entry_formula);
-    (group.retention == Retention::state ? states : entries).push_back(term);
+    const std::string stride = group.rule.stride > 1 ? fmt::format(" / {}", group.rule.stride) : "";
+    const std::string term =
+        fmt::format("{} layers x ({}){}", group.layers_held, group.entry_formula, stride);
+    (group.rule.kind == Retention::state ? states : entries).push_back(term);
   }
   std::string text;
   if (!entries.empty())
@@ -32,45 +34,104 @@ std::string formula_of(const KvLayout& layout) {
   return text;
 }
 
-std::string retention_text(const KvExplanation::Group& group) {
-  if (group.retention == "window" && group.sinks > 0)
-    return fmt::format("{} sinks + last {}", group.sinks, group.window);
-  if (group.retention == "window") return fmt::format("last {}", group.window);
-  if (group.retention == "chunked") return fmt::format("chunks of {}", group.window);
-  return group.retention == "state" ? "constant state" : "all tokens";
+// What is kept, for people.
+std::string retention_text(const RetentionRule& r) {
+  const std::string sinks = r.sinks > 0 ? fmt::format("{} sinks + ", r.sinks) : "";
+  switch (r.kind) {
+    case Retention::full:
+      return "all tokens";
+    case Retention::window:
+      return fmt::format("{}last {}", sinks, r.window);
+    case Retention::chunked:
+      return fmt::format("chunks of {}", r.window);
+    case Retention::cascade:
+      return fmt::format("{}{} sub-windows of {}, reach {}", sinks, r.cascades, r.window / r.cascades,
+                         human_count(r.reach()));
+    case Retention::strided:
+      return fmt::format("1 entry per {} tokens{}{}", r.stride,
+                         r.lag > 0 ? fmt::format(" older than {}", r.lag) : "",
+                         r.slots > 0 ? fmt::format(", newest {}", r.slots) : "");
+    case Retention::state:
+      return "constant state";
+  }
+  return {};
+}
+
+// Entries of a sequence of n tokens.
+std::string entries_formula(const RetentionRule& r) {
+  switch (r.kind) {
+    case Retention::full:
+      return "n";
+    case Retention::window:
+      return r.sinks > 0 ? fmt::format("min(n, {} + {})", r.sinks, r.window)
+                         : fmt::format("min(n, {})", r.window);
+    case Retention::chunked:
+      return fmt::format("(n - 1) mod {} + 1", r.window);
+    case Retention::cascade:
+      return fmt::format(
+          "min(n, {}) + sum over i < {} of min(a_i, {}), a_0 = n - {}, a_i+1 = ceil((a_i - {}) / 2)", r.sinks,
+          r.cascades, r.window / r.cascades, r.sinks, r.window / r.cascades);
+    case Retention::strided: {
+      const std::string made = r.lag > 0 ? fmt::format("floor((n - {}) / {})", r.lag, r.stride)
+                                         : fmt::format("floor(n / {})", r.stride);
+      return r.slots > 0 ? fmt::format("min({}, {})", made, r.slots) : made;
+    }
+    case Retention::state:
+      return "0";
+  }
+  return {};
+}
+
+// Bits per number at rest, weighted over K and V.
+double effective_bits(const KvGroup& group, DType base) {
+  double stored = 0, full = 0;
+  for (const KvPart& part : group.parts)
+    stored += static_cast<double>(part.bytes), full += static_cast<double>(part.full_bytes);
+  return full > 0 ? 8 * bytes_of(base) * stored / full : 0;
 }
 
 }  // namespace
 
-KvExplanation explain_kv(const Model& model, DType kv_dtype, std::int64_t context, std::int64_t tp) {
+KvExplanation explain_kv(const Model& model, const KvPrecision& precision, std::int64_t context,
+                         std::int64_t tp, const LayerRange& range) {
   if (context < 0 || context > kMaxContext)
     throw InputError(
         fmt::format("context: {} is out of range, expected from 0 to {} tokens", context, kMaxContext));
   if (tp < 1) throw InputError(fmt::format("tp: {} is out of range, expected at least 1", tp));
-  const KvLayout layout = make_kv_layout(model, kv_dtype, tp);
+  const KvLayout layout = make_kv_layout(model, precision, tp, range);
   KvExplanation e;
   e.model = model.name;
   e.source = model.source;
-  e.kv_dtype = name_of(kv_dtype);
+  e.kv_dtype = precision.name;
   e.tp = tp;
   e.context = context;
   e.bytes_per_token = layout.bytes_per_token();
   e.unbounded_bytes_per_token = layout.unbounded_bytes_per_token();
   e.bytes_at_context = layout.bytes_held(context);
   e.decode_read_bytes = layout.decode_read_bytes(context);
+  e.decode_write_bytes = context > 0 ? layout.decode_write_bytes(context) : 0;
+  e.numbers_converted = layout.numbers_converted(context);
   e.state_bytes = layout.state_bytes();
+  e.residual_bytes = layout.sequence_bytes() - layout.state_bytes();
   for (const KvGroup& group : layout.groups) {
     KvExplanation::Group out;
     out.name = group.name;
-    out.retention = name_of(group.retention);
-    out.window = group.window, out.sinks = group.sinks;
+    out.retention = name_of(group.rule.kind);
+    out.retention_text = retention_text(group.rule);
+    out.retention_formula = entries_formula(group.rule);
+    out.window = group.rule.window, out.sinks = group.rule.sinks, out.stride = group.rule.stride;
+    out.reach = group.rule.reach();
+    out.effective_bits = effective_bits(group, precision.base);
     out.layers_held = group.layers_held, out.layers_read = group.layers_read;
     out.entry_bytes = group.entry_bytes, out.entry_formula = group.entry_formula;
     out.bytes_per_token = group.bytes_per_token();
     out.tokens_held = group.tokens_held(context);
-    out.bytes_at_context = out.bytes_per_token * out.tokens_held;
-    out.decode_read_bytes = group.layers_read * group.entry_bytes * group.tokens_read(context);
+    out.bytes_at_context = group.bytes_held(context);
+    out.decode_read_bytes = group.decode_read_bytes(context);
+    out.decode_write_bytes = context > 0 ? group.decode_write_bytes(context) : 0;
+    out.numbers_converted = group.numbers_converted(context);
     out.state_bytes = group.layers_held * group.state_bytes;
+    out.selects = group.tokens_read(context) < group.tokens_held(context);
     e.per_group.push_back(std::move(out));
   }
   e.formula = formula_of(layout);
@@ -90,15 +151,19 @@ std::string to_text(const KvExplanation& e) {
   text += fmt::format("  a sequence of {} tokens holds {}\n", human_count(e.context),
                       bytes_text(e.bytes_at_context));
   text += fmt::format("  a decode step there reads     {}\n", bytes_text(e.decode_read_bytes));
+  text += fmt::format("  and writes                    {}\n", bytes_text(e.decode_write_bytes));
+  if (e.numbers_converted > 0)
+    text += fmt::format("  and converts                  {} numbers\n", human_count(e.numbers_converted));
+  if (e.residual_bytes > 0)
+    text += fmt::format("  a seat's unquantised buffers  {}\n", bytes_text(e.residual_bytes));
   if (e.state_bytes > 0)
     text += fmt::format("  recurrent state               {} per sequence\n", bytes_text(e.state_bytes));
   for (const KvExplanation::Group& group : e.per_group) {
     text += fmt::format("  {:<20} {} layers", group.name, group.layers_held);
     if (group.layers_read != group.layers_held) text += fmt::format(" (read by {})", group.layers_read);
-    text += fmt::format(", {}, {}: {}", retention_text(group), group.entry_formula,
+    text += fmt::format(", {}, {}: {}", group.retention_text, group.entry_formula,
                         bytes_text(group.retention == "state" ? group.state_bytes : group.bytes_at_context));
-    if (group.decode_read_bytes < group.layers_read * group.entry_bytes * group.tokens_held)
-      text += fmt::format(", of which a step reads {}", bytes_text(group.decode_read_bytes));
+    if (group.selects) text += fmt::format(", of which a step reads {}", bytes_text(group.decode_read_bytes));
     text += '\n';
   }
   if (!e.source.empty()) text += fmt::format("  shapes: {}\n", e.source);

@@ -3,236 +3,284 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "models/base/check.hpp"
 #include "models/base/error.hpp"
-#include "models/base/text.hpp"
+#include "models/base/units.hpp"
 
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kFp8ScaleGroup = 128;  // values that share one fp32 scale in FlashMLA's record
-constexpr std::int64_t kScaleBytes = 4;
+constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
 
-std::int64_t element_bytes(DType type) { return static_cast<std::int64_t>(bytes_of(type)); }
-
-// Blocks as an index range: pages below `kept_prefix` hold sinks, pages from `first_live` the recent tokens.
-struct BlockRange {
-  std::int64_t kept_prefix = 0;
-  std::int64_t first_live = 0;
+// The layers of one kind in the range, as counts.
+struct KindCount {
+  const Layer* layer = nullptr;  // any of them
+  std::int64_t read = 0, held = 0, copied = 0, merged = 0;
 };
 
-BlockRange live_blocks(const KvGroup& group, std::int64_t context, std::int64_t block_tokens) {
-  switch (group.retention) {
-    case Retention::full:
-      return {0, 0};
-    case Retention::window:
-      return {ceil_div(std::min(group.sinks, context), block_tokens),
-              std::max<std::int64_t>(0, context - group.window) / block_tokens};
-    case Retention::chunked:
-      return {0, (context - 1) / group.window * group.window / block_tokens};
-    case Retention::state:
-      return {0, ceil_div(context, block_tokens)};
+KindCount count_kind(const std::vector<Layer>& layers, int kind, const LayerRange& range) {
+  KindCount count;
+  std::set<int> sources;
+  const auto size = static_cast<std::int64_t>(layers.size());
+  const std::int64_t end = range.count > size - range.first ? size : range.first + range.count;
+  for (std::int64_t i = range.first; i < end; ++i) {
+    const Layer& layer = layers[static_cast<std::size_t>(i)];
+    if (layer.kind != kind || layer.mixer == Mixer::none) continue;
+    count.layer = &layer;
+    ++count.read;
+    count.merged += layer.merged;
+    sources.insert(layer.mixer == Mixer::attention ? layer.kv_source : static_cast<int>(i));
   }
-  return {};
+  count.held = static_cast<std::int64_t>(sources.size());
+  for (const int source : sources) count.copied += source < range.first || source >= end;
+  return count;
 }
 
-std::int64_t count_blocks(const BlockRange& range, std::int64_t context, std::int64_t block_tokens) {
-  return ceil_div(context, block_tokens) - std::max<std::int64_t>(0, range.first_live - range.kept_prefix);
-}
+class LayoutBuilder {
+ public:
+  LayoutBuilder(const Model& model, const KvPrecision& precision, std::int64_t tp)
+      : model_(model), precision_(precision), plain_(model.precision.activations()), tp_(tp) {
+    if (bytes_of(precision_.base) < 2) precision_.base = plain_.base;
+  }
 
-struct Entry {
-  std::int64_t bytes = 0;
-  std::string formula;
+  void add_kind(const KindCount& count, const std::string& name) {
+    const Layer& layer = *count.layer;
+    if (layer.mixer == Mixer::recurrent) {
+      add_state(count, name, recurrent_state(model_, tp_), 1);
+      return;
+    }
+    const bool windowed = layer.rule.kind != Retention::full;
+    const KvPrecision& p = precision_.skip_windows && windowed ? plain_ : precision_;
+    const KvEntry entry =
+        model_.attention.mla ? latent_entry(*model_.attention.mla, p, tp_) : grouped_entry(layer, p, tp_);
+    const std::int64_t top_k = layer.indexed ? model_.attention.indexer->top_k : 0;
+    add(count, name, layer.rule, entry, layer.compressed ? 0 : top_k);
+    if (layer.indexed && !layer.compressed)
+      add(count, name + " index keys", layer.rule, index_entry(*model_.attention.indexer, p), 0);
+    if (layer.compressed) {
+      add(count, name + " compressed", *layer.compressed, entry, layer.compressed_top_k);
+      if (layer.indexed)
+        add(count, name + " compressed index keys", *layer.compressed,
+            index_entry(*model_.attention.indexer, p), 0);
+    }
+    if (layer.linear_memory)
+      add_state(count, name + " memory", memory_state(layer, plain_.base, tp_), layer.rule.window);
+    if (count.merged > 0) add_merged(count, name, layer);
+  }
+
+  KvLayout layout;
+
+ private:
+  KvGroup& add(const KindCount& count, const std::string& name, const RetentionRule& rule,
+               const KvEntry& entry, std::int64_t read_limit) {
+    KvGroup group;
+    group.name = name;
+    group.rule = rule;
+    group.layers_held = count.held, group.layers_read = count.read, group.layers_copied = count.copied;
+    group.parts = entry.parts;
+    group.entry_bytes = entry.bytes();
+    group.read_limit = read_limit;
+    group.entry_formula = entry.formula;
+    return layout.groups.emplace_back(std::move(group));
+  }
+
+  void add_state(const KindCount& count, const std::string& name, const KvEntry& state, std::int64_t every) {
+    RetentionRule rule;
+    rule.kind = Retention::state;
+    KvGroup& group = add(count, name, rule, state, 0);
+    group.state_bytes = group.entry_bytes;
+    group.state_every = every;
+    group.entry_bytes = 0;
+    group.parts.clear();
+  }
+
+  // Magnitudes and kept tokens belong to every merged layer, not to the pair.
+  void add_merged(const KindCount& count, const std::string& name, const Layer& layer) {
+    KindCount own = count;
+    own.read = own.held = count.merged;
+    add(own, name + " magnitudes", layer.rule, magnitude_entry(layer, plain_.base, tp_), 0);
+    if (model_.sharing.kept_every == 0) return;
+    RetentionRule kept;
+    kept.kind = Retention::strided;
+    kept.stride = model_.sharing.kept_every;
+    add(own, name + " kept tokens", kept, grouped_entry(layer, precision_, tp_), 0);
+  }
+
+  const Model& model_;
+  KvPrecision precision_;
+  KvPrecision plain_;
+  std::int64_t tp_;
 };
 
-Entry attention_entry(const Layer& layer, DType kv_dtype, std::int64_t tp) {
-  const std::int64_t heads = kv_heads_on_rank(layer.kv_heads, tp);
-  const std::int64_t b = element_bytes(kv_dtype);
-  if (layer.one_tensor)
-    return {heads * layer.head_dim * b,
-            fmt::format("1 tensor x {} heads x {} x {} B", heads, layer.head_dim, b)};
-  const std::int64_t width = layer.head_dim + layer.v_head_dim;
-  if (layer.head_dim == layer.v_head_dim)
-    return {heads * width * b, fmt::format("2 x {} heads x {} x {} B", heads, layer.head_dim, b)};
-  return {heads * width * b,
-          fmt::format("{} heads x ({} + {}) x {} B", heads, layer.head_dim, layer.v_head_dim, b)};
-}
-
-Entry latent_entry(const MlaSpec& mla, DType kv_dtype) {
-  if (kv_dtype != DType::fp8) {
-    const std::int64_t b = element_bytes(kv_dtype);
-    return {(mla.kv_lora_rank + mla.rope_dim) * b,
-            fmt::format("({} + {}) x {} B", mla.kv_lora_rank, mla.rope_dim, b)};
-  }
-  const std::int64_t scales = ceil_div(mla.kv_lora_rank, kFp8ScaleGroup);
-  return {mla.kv_lora_rank + scales * kScaleBytes + mla.rope_dim * 2,
-          fmt::format("{} x 1 B + {} scales x {} B + {} x 2 B", mla.kv_lora_rank, scales, kScaleBytes,
-                      mla.rope_dim)};
-}
-
-Entry index_entry(const IndexerSpec& indexer, DType kv_dtype) {
-  if (kv_dtype != DType::fp8) {
-    const std::int64_t b = element_bytes(kv_dtype);
-    return {indexer.dim * b, fmt::format("{} x {} B", indexer.dim, b)};
-  }
-  return {indexer.dim + kScaleBytes, fmt::format("{} x 1 B + 1 scale x {} B", indexer.dim, kScaleBytes)};
-}
-
-Entry state_entry(const Model& model, std::int64_t tp) {
-  const RecurrentSpec& r = *model.recurrent;
-  if (r.heads % tp != 0)
-    throw InputError(fmt::format("{}: tp = {} does not divide the {} state heads", model.name, tp, r.heads));
-  const std::int64_t heads = r.heads / tp;
-  const std::int64_t groups = r.groups == 0 ? 0 : kv_heads_on_rank(r.groups, tp);
-  const std::int64_t conv_bytes = element_bytes(model.precision.activations());
-  const std::int64_t b = r.state_dtype == "auto" ? conv_bytes : element_bytes(parse_dtype(r.state_dtype));
-  const std::int64_t channels = heads * r.head_dim + 2 * groups * r.state;
-  return {heads * r.head_dim * r.state * b + (r.conv_kernel - 1) * channels * conv_bytes,
-          fmt::format("{} heads x {} x {} x {} B + ({} - 1) x {} channels x {} B", heads, r.head_dim, r.state,
-                      b, r.conv_kernel, channels, conv_bytes)};
+template <class Value>
+std::int64_t sum_over(const std::vector<KvGroup>& groups, Value value) {
+  std::int64_t sum = 0;
+  for (const KvGroup& group : groups) sum += value(group);
+  return sum;
 }
 
 }  // namespace
-
-std::int64_t KvGroup::tokens_held(std::int64_t context) const {
-  TESSERA_CHECK(context >= 0, "a context has a length");
-  switch (retention) {
-    case Retention::full:
-      return context;
-    case Retention::window:
-      return std::min(context, sinks + window);
-    case Retention::chunked:
-      return context == 0 ? 0 : (context - 1) % window + 1;
-    case Retention::state:
-      return 0;
-  }
-  return 0;
-}
 
 std::int64_t KvGroup::tokens_read(std::int64_t context) const {
   const std::int64_t held = tokens_held(context);
   return read_limit > 0 ? std::min(held, read_limit) : held;
 }
 
-std::int64_t KvGroup::blocks_held(std::int64_t context, std::int64_t block_tokens) const {
-  TESSERA_CHECK(context >= 0 && block_tokens > 0, "blocks hold tokens");
-  if (context == 0) return 0;
-  return count_blocks(live_blocks(*this, context, block_tokens), context, block_tokens);
+std::int64_t KvGroup::newest_at_full_precision(const KvPart& part, std::int64_t context,
+                                               std::int64_t entries) const {
+  if (part.scheme.residual == 0) return 0;
+  const std::int64_t unquantised = part.scheme.full_precision(rule.appended(context));
+  return std::min(entries, rule.held_of_newest(context, unquantised));
 }
 
-std::int64_t KvLayout::bytes_per_token() const {
+std::int64_t KvGroup::layer_bytes(std::int64_t context, std::int64_t most_entries) const {
+  const std::int64_t entries = std::min(rule.held(context), most_entries);
   std::int64_t sum = 0;
-  for (const KvGroup& group : groups) sum += group.bytes_per_token();
+  for (const KvPart& part : parts) {
+    const std::int64_t newest = newest_at_full_precision(part, context, entries);
+    sum += part.bytes * (entries - newest) + part.full_bytes * newest;
+  }
   return sum;
+}
+
+std::int64_t KvGroup::bytes_held(std::int64_t context) const {
+  return layers_held * layer_bytes(context, kAll);
+}
+
+std::int64_t KvGroup::decode_read_bytes(std::int64_t context) const {
+  return layers_read * layer_bytes(context, read_limit > 0 ? read_limit : kAll);
+}
+
+std::int64_t KvGroup::decode_write_bytes(std::int64_t context) const {
+  TESSERA_CHECK(context >= 1, "a step adds a token");
+  const std::int64_t made = rule.appended(context);
+  if (made == rule.appended(context - 1)) return 0;
+  std::int64_t sum = 0;
+  for (const KvPart& part : parts) {
+    const std::int64_t residual = part.scheme.residual;
+    if (residual == 0) {
+      sum += part.bytes;
+      continue;
+    }
+    sum += part.full_bytes;
+    const std::int64_t in_buffer = rule.held_of_newest(context, residual);
+    if (part.scheme.residual_slides)
+      sum += part.bytes * (rule.held_of_newest(context, residual + 1) - in_buffer);  // the one that leaves
+    else if (made % residual == 0)
+      sum += part.bytes * in_buffer;
+  }
+  return layers_held * sum;
+}
+
+std::int64_t KvGroup::numbers_converted(std::int64_t context) const {
+  const std::int64_t entries = tokens_read(context);
+  std::int64_t sum = 0;
+  for (const KvPart& part : parts)
+    sum += part.numbers * (entries - newest_at_full_precision(part, context, entries));
+  return layers_read * sum;
+}
+
+std::int64_t KvGroup::residual_bytes() const {
+  std::int64_t sum = 0;
+  for (const KvPart& part : parts) sum += part.scheme.residual * part.full_bytes;
+  return layers_held * sum;
+}
+
+std::int64_t KvGroup::bytes_per_token() const { return ceil_div(layers_held * entry_bytes, rule.stride); }
+
+std::int64_t KvLayout::bytes_per_token() const {
+  return sum_over(groups, [](const KvGroup& g) { return g.bytes_per_token(); });
 }
 
 std::int64_t KvLayout::unbounded_bytes_per_token() const {
-  std::int64_t sum = 0;
-  for (const KvGroup& group : groups)
-    if (group.retention == Retention::full) sum += group.bytes_per_token();
-  return sum;
+  return sum_over(groups, [](const KvGroup& g) { return g.rule.bounded() ? 0 : g.bytes_per_token(); });
 }
 
 std::int64_t KvLayout::bytes_held(std::int64_t context) const {
-  std::int64_t sum = 0;
-  for (const KvGroup& group : groups) sum += group.bytes_per_token() * group.tokens_held(context);
-  return sum;
+  return sum_over(groups, [&](const KvGroup& g) { return g.bytes_held(context); });
 }
 
 std::int64_t KvLayout::decode_read_bytes(std::int64_t context) const {
-  std::int64_t sum = 0;
-  for (const KvGroup& group : groups)
-    sum += group.layers_read * group.entry_bytes * group.tokens_read(context);
-  return sum;
+  return sum_over(groups, [&](const KvGroup& g) { return g.decode_read_bytes(context); });
+}
+
+std::int64_t KvLayout::decode_write_bytes(std::int64_t context) const {
+  return sum_over(groups, [&](const KvGroup& g) { return g.decode_write_bytes(context); });
+}
+
+std::int64_t KvLayout::numbers_converted(std::int64_t context) const {
+  return sum_over(groups, [&](const KvGroup& g) { return g.numbers_converted(context); });
 }
 
 std::int64_t KvLayout::state_bytes() const {
-  std::int64_t sum = 0;
-  for (const KvGroup& group : groups) sum += group.layers_held * group.state_bytes;
-  return sum;
+  return sum_over(groups, [](const KvGroup& g) { return g.layers_held * g.state_bytes; });
+}
+
+std::int64_t KvLayout::state_write_bytes(std::int64_t context) const {
+  return sum_over(groups, [&](const KvGroup& g) {
+    return context % g.state_every == 0 ? g.layers_held * g.state_bytes : 0;
+  });
+}
+
+std::int64_t KvLayout::snapshot_bytes(std::int64_t context, std::int64_t every) const {
+  TESSERA_CHECK(every > 0, "snapshots are some tokens apart");
+  return context / every * state_bytes();
+}
+
+std::int64_t KvLayout::sequence_bytes() const {
+  return state_bytes() + sum_over(groups, [](const KvGroup& g) { return g.residual_bytes(); });
+}
+
+std::int64_t KvLayout::block_bytes(std::int64_t block_tokens) const {
+  return sum_over(groups, [&](const KvGroup& g) { return g.block_bytes(block_tokens); });
 }
 
 std::int64_t KvLayout::blocks_held(std::int64_t context, std::int64_t block_tokens) const {
   TESSERA_CHECK(context >= 0 && block_tokens > 0, "blocks hold tokens");
-  if (context == 0) return 0;
-  BlockRange all{0, ceil_div(context, block_tokens)};
+  RetentionRule::LivePages all{0, ceil_div(context, block_tokens)};
   for (const KvGroup& group : groups) {
-    const BlockRange range = live_blocks(group, context, block_tokens);
-    all.kept_prefix = std::max(all.kept_prefix, range.kept_prefix);
-    all.first_live = std::min(all.first_live, range.first_live);
+    const RetentionRule::LivePages live = group.rule.live_pages(context, block_tokens);
+    all.kept_prefix = std::max(all.kept_prefix, live.kept_prefix);
+    all.first_live = std::min(all.first_live, live.first_live);
   }
-  return count_blocks(all, context, block_tokens);
+  return ceil_div(context, block_tokens) - std::max<std::int64_t>(0, all.first_live - all.kept_prefix);
 }
 
 std::int64_t KvLayout::bytes_in_group_blocks(std::int64_t context, std::int64_t block_tokens) const {
-  std::int64_t sum = 0;
-  for (const KvGroup& group : groups)
-    sum += group.blocks_held(context, block_tokens) * block_tokens * group.bytes_per_token();
-  return sum;
+  return sum_over(groups, [&](const KvGroup& g) {
+    return g.blocks_held(context, block_tokens) * g.block_bytes(block_tokens);
+  });
 }
 
-std::int64_t kv_heads_on_rank(std::int64_t kv_heads, std::int64_t tp) {
-  if (kv_heads % tp == 0) return kv_heads / tp;
-  if (tp % kv_heads == 0) return 1;
-  throw InputError(
-      fmt::format("tp = {} and {} key/value heads: expected one to divide the other, so that heads are "
-                  "split or replicated evenly",
-                  tp, kv_heads));
-}
-
-DType resolve_kv_dtype(const Model& model, const std::string& name) {
-  if (name == "auto") return model.precision.activations();
-  const DType type = parse_dtype(name);
-  if (bytes_of(type) < 1)
-    throw InputError(fmt::format("kv_dtype '{}': expected auto, bf16, fp16, fp8, int8 or fp32", name));
-  return type;
-}
-
-KvLayout make_kv_layout(const Model& model, DType kv_dtype, std::int64_t tp) {
-  TESSERA_CHECK(tp >= 1 && bytes_of(kv_dtype) >= 1, "a layout has ranks and whole-byte elements");
-  const std::vector<Layer> layers = resolve_layers(model);
-  KvLayout layout;
-  for (std::size_t kind = 0; kind < model.kinds.size(); ++kind) {
-    const Layer* first = nullptr;
-    KvGroup group;
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-      if (layers[i].kind != static_cast<int>(kind) || layers[i].mixer == Mixer::none) continue;
-      if (first == nullptr) first = &layers[i];
-      ++group.layers_read;
-      group.layers_held += layers[i].mixer == Mixer::recurrent || layers[i].holds_kv(static_cast<int>(i));
-    }
-    if (first == nullptr) continue;
-    group.name = model.kinds[kind].name;
-    group.retention = first->retention;
-    group.window = first->window;
-    group.sinks = first->sinks;
-    if (first->mixer == Mixer::recurrent) {
-      const Entry state = state_entry(model, tp);
-      group.state_bytes = state.bytes;
-      group.entry_formula = state.formula;
-      layout.groups.push_back(std::move(group));
-      continue;
-    }
-    const bool latent = model.attention.kind == "mla";
-    const Entry entry =
-        latent ? latent_entry(*model.attention.mla, kv_dtype) : attention_entry(*first, kv_dtype, tp);
-    group.entry_bytes = entry.bytes;
-    group.entry_formula = entry.formula;
-    if (!model.attention.indexer) {
-      layout.groups.push_back(std::move(group));
-      continue;
-    }
-    KvGroup keys = group;
-    const Entry index = index_entry(*model.attention.indexer, kv_dtype);
-    keys.name += " index keys";
-    keys.entry_bytes = index.bytes;
-    keys.entry_formula = index.formula;
-    group.read_limit = model.attention.indexer->top_k;
-    layout.groups.push_back(std::move(group));
-    layout.groups.push_back(std::move(keys));
+KvPrecision resolve_kv_precision(const Model& model, const std::string& name) {
+  const DType base = model.precision.activations();
+  const KvCacheSpec& spec = model.kv_cache;
+  const std::string& format = name == "auto" ? spec.format : name;
+  KvPrecision precision = format == "auto" ? KvPrecision(base) : parse_kv_precision(format, base);
+  for (KvScheme* scheme : {&precision.k, &precision.v}) {
+    if (spec.group && scheme->group == 0)
+      throw InputError(fmt::format("kv_cache.group: {} has no scales per group", precision.name));
+    if (spec.residual && precision.native)
+      throw InputError(fmt::format("kv_cache.residual: {} is not quantised in groups", precision.name));
+    if (spec.group) scheme->group = *spec.group;
+    if (spec.residual) scheme->residual = *spec.residual;
   }
-  return layout;
+  precision.skip_windows = precision.skip_windows || spec.skip_windows;
+  return precision;
+}
+
+KvLayout make_kv_layout(const Model& model, const KvPrecision& precision, std::int64_t tp,
+                        const LayerRange& range) {
+  TESSERA_CHECK(tp >= 1, "a layout has ranks");
+  const std::vector<Layer> layers = resolve_layers(model);
+  LayoutBuilder builder(model, precision, tp);
+  for (std::size_t kind = 0; kind < model.kinds.size(); ++kind) {
+    const KindCount count = count_kind(layers, static_cast<int>(kind), range);
+    if (count.layer != nullptr) builder.add_kind(count, model.kinds[kind].name);
+  }
+  return std::move(builder.layout);
 }
 
 }  // namespace tessera

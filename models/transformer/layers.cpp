@@ -6,6 +6,7 @@
 
 #include "models/base/check.hpp"
 #include "models/base/text.hpp"
+#include "models/transformer/sharing.hpp"
 
 namespace tessera {
 namespace {
@@ -53,6 +54,7 @@ std::vector<int> unroll(const Model& model) {
 Retention parse_retention(const std::string& name) {
   if (name == "window") return Retention::window;
   if (name == "chunked") return Retention::chunked;
+  if (name == "cascade") return Retention::cascade;
   return Retention::full;
 }
 
@@ -71,12 +73,25 @@ Layer resolve(const Model& model, int kind_index, int index) {
   layer.moe = kind.ffn && is_moe(model, index);
   if (kind.mixer != "attention") {
     layer.mixer = kind.mixer == "recurrent" ? Mixer::recurrent : Mixer::none;
-    layer.retention = layer.mixer == Mixer::recurrent ? Retention::state : Retention::full;
+    layer.rule.kind = layer.mixer == Mixer::recurrent ? Retention::state : Retention::full;
     return layer;
   }
-  layer.retention = parse_retention(kind.retention);
-  layer.window = kind.window;
-  layer.sinks = kind.sinks;
+  layer.rule.kind = parse_retention(kind.retention);
+  layer.rule.window = kind.window;
+  layer.rule.sinks = kind.sinks;
+  layer.rule.cascades = kind.cascades;
+  layer.linear_memory = kind.linear_memory;
+  layer.indexed = attention.kind == "mla" && attention.indexer.has_value();
+  if (kind.compressed) {
+    RetentionRule rule;
+    rule.kind = Retention::strided;
+    rule.stride = kind.compressed->stride;
+    rule.lag = kind.compressed->of == "evicted" ? kind.window : 0;
+    rule.slots = kind.compressed->slots;
+    layer.compressed = rule;
+    layer.compressed_top_k = kind.compressed->indexed ? attention.indexer->top_k : kind.compressed->top_k;
+    layer.indexed = kind.compressed->indexed;
+  }
   layer.heads = kind.heads > 0 ? kind.heads : attention.heads;
   layer.kv_heads = kind.kv_heads > 0 ? kind.kv_heads : attention.kv_heads;
   layer.head_dim = kind.head_dim > 0 ? kind.head_dim : attention.head_dim;
@@ -87,34 +102,10 @@ Layer resolve(const Model& model, int kind_index, int index) {
   else
     layer.v_head_dim = layer.head_dim;
   const std::string& tie = kind.k_equals_v == "model" ? attention.k_equals_v : kind.k_equals_v;
-  layer.one_projection = tie != "no";
+  layer.one_projection = tie == "weights" || tie == "cache";
   layer.one_tensor = tie == "cache";
+  layer.half_tied = tie == "half";
   return layer;
-}
-
-// Points kv_source at the layer that stores; returns the first layer for which there is none, or -1.
-int share(const Model& model, std::vector<Layer>& layers) {
-  const int count = static_cast<int>(layers.size());
-  const auto at = [&](int i) -> Layer& { return layers[static_cast<std::size_t>(i)]; };
-  if (model.sharing.kind == "adjacent") {
-    const int factor = static_cast<int>(model.sharing.factor);
-    for (int i = 0; i < count; ++i) {
-      if (at(i).mixer != Mixer::attention) continue;
-      const int first = i - i % factor;
-      if (at(first).kind != at(i).kind) return i;
-      at(i).kv_source = first;
-    }
-  } else if (model.sharing.kind == "last") {
-    const int holders = count - static_cast<int>(model.sharing.layers);
-    for (int i = holders; i < count; ++i) {
-      if (at(i).mixer != Mixer::attention) continue;
-      int source = holders - 1;
-      while (source >= 0 && at(source).kind != at(i).kind) --source;
-      if (source < 0) return i;
-      at(i).kv_source = source;
-    }
-  }
-  return -1;
 }
 
 // Bounds that keep every later product inside int64: a context has at most 1e9 tokens.
@@ -131,7 +122,8 @@ LayerProblem find_size_problem(const Model& model, const std::vector<Layer>& lay
   for (const Layer& layer : layers) {
     const double width = d(layer.heads) * (2 * d(layer.head_dim) + d(layer.v_head_dim));
     const double kv_width = d(layer.kv_heads) * (d(layer.head_dim) + d(layer.v_head_dim));
-    kv += 4 * kv_width;
+    kv += 8 * kv_width;
+    if (layer.linear_memory) state += 4 * d(layer.kv_heads) * d(layer.head_dim) * (d(layer.v_head_dim) + 1);
     parameters += d(model.hidden) * (width + kv_width + 3 * d(model.ffn.intermediate));
     if (layer.moe)
       parameters += d(model.hidden) *
@@ -170,20 +162,6 @@ LayerProblem find_size_problem(const Model& model, const std::vector<Layer>& lay
 
 }  // namespace
 
-const char* name_of(Retention retention) {
-  switch (retention) {
-    case Retention::full:
-      return "full";
-    case Retention::window:
-      return "window";
-    case Retention::chunked:
-      return "chunked";
-    case Retention::state:
-      return "state";
-  }
-  return "?";
-}
-
 LayerProblem find_layer_problem(const Model& model) {
   std::vector<std::string> names;
   for (const LayerKind& kind : model.kinds) names.push_back(kind.name);
@@ -204,6 +182,14 @@ LayerProblem find_layer_problem(const Model& model) {
   if (model.sharing.layers >= model.layers)
     return {"sharing", fmt::format("{} of {} layers share, but some layer has to store the KV",
                                    model.sharing.layers, model.layers)};
+  bool indexes = model.attention.kind == "mla";
+  for (const LayerKind& kind : model.kinds) {
+    indexes = indexes || (kind.compressed && kind.compressed->indexed);
+    if (kind.compressed && kind.compressed->indexed && !model.attention.indexer)
+      return {"kinds", fmt::format("kind '{}' is indexed, but attention.indexer is missing", kind.name)};
+  }
+  if (model.attention.indexer && !indexes)
+    return {"attention", "index keys are modelled for mla and for compressed entries (indexed: true) only"};
   std::vector<Layer> layers;
   for (const int kind : unroll(model))
     layers.push_back(resolve(model, kind, static_cast<int>(layers.size())));
@@ -215,15 +201,19 @@ LayerProblem find_layer_problem(const Model& model) {
     if (layer.mixer == Mixer::attention && layer.heads % layer.kv_heads != 0)
       return {"kinds", fmt::format("kind '{}': {} kv_heads do not divide {} heads", name, layer.kv_heads,
                                    layer.heads)};
-    if (layer.one_projection && layer.v_head_dim != layer.head_dim)
+    if ((layer.one_projection || layer.half_tied) && layer.v_head_dim != layer.head_dim)
       return {"kinds", fmt::format("kind '{}': tied K and V need v_head_dim = head_dim", name)};
+    if (layer.half_tied && layer.head_dim % 2 != 0)
+      return {"kinds", fmt::format("kind '{}': half-tied K needs an even head_dim", name)};
+    if (model.attention.mla && (layer.compressed || layer.linear_memory))
+      return {"kinds", fmt::format("kind '{}': an mla latent is neither compressed nor folded into a linear "
+                                   "memory; expected attention.kind: gqa",
+                                   name)};
     if (layer.ffn && !layer.moe && model.ffn.intermediate == 0)
       return {"ffn", fmt::format("layer {} is dense, but ffn.intermediate is missing", i)};
   }
-  if (const int orphan = share(model, layers); orphan >= 0)
-    return {"sharing",
-            fmt::format("layer {} ('{}') has no earlier layer of its kind to share with", orphan,
-                        names[static_cast<std::size_t>(layers[static_cast<std::size_t>(orphan)].kind)])};
+  if (std::string problem = share_layers(model, layers); !problem.empty())
+    return {"sharing", std::move(problem)};
   return find_size_problem(model, layers);
 }
 
@@ -232,7 +222,7 @@ std::vector<Layer> resolve_layers(const Model& model) {
   std::vector<Layer> layers;
   for (const int kind : unroll(model))
     layers.push_back(resolve(model, kind, static_cast<int>(layers.size())));
-  share(model, layers);
+  share_layers(model, layers);
   return layers;
 }
 

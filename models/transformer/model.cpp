@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "models/transformer/kv_precision.hpp"
 #include "models/transformer/layers.hpp"
 
 namespace tessera {
@@ -26,6 +27,12 @@ void MlaSpec::describe(Fields& f) {
   f.field("rope_dim", rope_dim,
           {.doc = "rotary width; the rotary key is shared by all heads", .min = 0, .max = kMaxWidth});
   f.field("v_dim", v_dim, {.doc = "value width per head", .min = 1, .max = kMaxWidth});
+  f.field("latent_heads", latent_heads,
+          {.doc = "parts the latent is split into, each read by its share of the heads (grouped latent)",
+           .min = 1,
+           .max = kMaxWidth});
+  f.check(kv_lora_rank % latent_heads == 0, "latent_heads",
+          fmt::format("{} does not divide kv_lora_rank {}", latent_heads, kv_lora_rank));
 }
 
 void IndexerSpec::describe(Fields& f) {
@@ -42,9 +49,16 @@ void AttentionSpec::describe(Fields& f) {
   f.field("v_head_dim", v_head_dim,
           {.doc = "width of a value head; 0: head_dim", .min = 0, .max = kMaxWidth});
   f.choice("kind", kind, {"gqa", "mla"}, {.doc = "gqa covers MHA (kv_heads = heads) and MQA (kv_heads = 1)"});
-  f.choice(
-      "k_equals_v", k_equals_v, {"no", "weights", "cache"},
-      {.doc = "weights: one matrix projects K and V, both are cached; cache: one tensor serves as both"});
+  f.choice("k_equals_v", k_equals_v, {"no", "weights", "cache", "half"},
+           {.doc = "weights: one matrix projects K and V, both are cached; cache: one tensor serves as both; "
+                   "half: V is the unrotated half of K too, one rotary half is shared by all heads"});
+  f.field("q_lora_rank", q_lora_rank,
+          {.doc = "width of a query latent outside mla; 0: none", .min = 0, .max = kMaxWidth});
+  f.field("o_lora_rank", o_lora_rank,
+          {.doc = "width each output group is projected to first; 0: one projection",
+           .min = 0,
+           .max = kMaxWidth});
+  f.field("o_groups", o_groups, {.doc = "groups of heads of that projection", .min = 1, .max = kMaxWidth});
   f.field("qk_norm", qk_norm, {.doc = "per-head norms on queries and keys"});
   f.field("output_gate", output_gate, {.doc = "a gate as wide as the queries multiplies the output"});
   f.optional_group("mla", mla, {.doc = "latent attention (kind: mla)"});
@@ -54,7 +68,11 @@ void AttentionSpec::describe(Fields& f) {
   f.check(
       (kind == "mla") == mla.has_value(), "kind",
       kind == "mla" ? "mla needs the group attention.mla" : "gqa takes no attention.mla, expected kind: mla");
-  f.check(!indexer || kind == "mla", "indexer", "index keys are modelled for mla only");
+  f.check(kind != "mla" || (q_lora_rank == 0 && o_lora_rank == 0), "q_lora_rank",
+          "mla has its own query latent, expected attention.mla.q_lora_rank");
+  f.check(heads % o_groups == 0, "o_groups", fmt::format("{} does not divide {} heads", o_groups, heads));
+  f.check(!mla || heads % mla->latent_heads == 0, "mla",
+          fmt::format("latent_heads do not divide the {} heads", heads));
   f.check(kind != "mla" || k_equals_v == "no", "k_equals_v", "an mla latent has no separate K and V to tie");
   f.check(k_equals_v == "no" || v_head_dim == 0 || v_head_dim == head_dim, "k_equals_v",
           "tied K and V need v_head_dim = head_dim");
@@ -81,13 +99,29 @@ void RecurrentSpec::describe(Fields& f) {
           fmt::format("{} groups do not divide {} heads", groups, heads));
 }
 
+void CompressedSpec::describe(Fields& f) {
+  f.field("stride", stride, {.doc = "tokens one entry stands for", .unit = "tokens", .min = 2, .max = 1e6});
+  f.choice("of", of, {"all", "evicted"}, {.doc = "every token, or those that left the window"});
+  f.field("slots", slots, {.doc = "most entries kept; 0: all", .min = 0, .max = 1e9});
+  f.field("top_k", top_k, {.doc = "most entries a token attends to; 0: all", .min = 0, .max = 1e9});
+  f.field("overlap", overlap, {.doc = "strides of tokens one entry is made from", .min = 1, .max = 64});
+  f.field("indexed", indexed, {.doc = "attention.indexer picks its top_k of them"});
+  f.check(!indexed || top_k == 0, "top_k", "an indexed store takes top_k from attention.indexer");
+}
+
 void LayerKind::describe(Fields& f) {
   f.field("name", name, {.doc = "name used in the pattern", .required = true});
   f.choice("mixer", mixer, {"attention", "recurrent", "none"}, {.doc = "how the layer mixes tokens"});
-  f.choice("retention", retention, {"full", "window", "chunked"}, {.doc = "which cached tokens stay"});
-  f.field("window", window, {.doc = "span of the window or chunk", .unit = "tokens", .min = 0, .max = 1e9});
+  f.choice("retention", retention, {"full", "window", "chunked", "cascade"},
+           {.doc = "which cached tokens stay"});
+  f.field("window", window,
+          {.doc = "span of the window or chunk; slots of a cascade", .unit = "tokens", .min = 0, .max = 1e9});
   f.field("sinks", sinks,
-          {.doc = "first tokens a window keeps for good", .unit = "tokens", .min = 0, .max = 1e9});
+          {.doc = "first tokens a window or cascade keeps", .unit = "tokens", .min = 0, .max = 1e9});
+  f.field("cascades", cascades, {.doc = "sub-windows of a cascade", .min = 1, .max = 32});
+  f.optional_group("compressed", compressed, {.doc = "entries that stand for several tokens, kept as well"});
+  f.field("linear_memory", linear_memory,
+          {.doc = "a constant state takes what leaves the chunk (Infini-attention)"});
   f.field("ffn", ffn, {.doc = "a feed-forward block follows"});
   f.field("heads", heads, {.doc = "query heads; 0: the model's", .min = 0, .max = kMaxWidth});
   f.field("kv_heads", kv_heads, {.doc = "key/value heads; 0: the model's", .min = 0, .max = kMaxWidth});
@@ -97,23 +131,71 @@ void LayerKind::describe(Fields& f) {
           {.doc = "value head width; 0: head_dim if that is given here, else the model's",
            .min = 0,
            .max = kMaxWidth});
-  f.choice("k_equals_v", k_equals_v, {"model", "no", "weights", "cache"},
+  f.choice("k_equals_v", k_equals_v, {"model", "no", "weights", "cache", "half"},
            {.doc = "as attention.k_equals_v, for this kind"});
   f.check((retention == "full") == (window == 0), "retention",
           retention == "full" ? "a window needs retention: window or chunked"
                               : retention + " needs a window of at least 1 token");
-  f.check(sinks == 0 || retention == "window", "sinks", "sinks belong to retention: window");
+  f.check(sinks == 0 || retention == "window" || retention == "cascade", "sinks",
+          "sinks belong to retention: window or cascade");
   f.check(mixer == "attention" || retention == "full", "retention", "only attention layers retain a window");
+  f.check(retention == "cascade" ? window % cascades == 0 : cascades == 1, "cascades",
+          retention == "cascade" ? fmt::format("{} does not divide the window of {}", cascades, window)
+                                 : "sub-windows belong to retention: cascade");
+  f.check(!compressed || mixer == "attention", "compressed", "only attention layers compress entries");
+  f.check(!compressed || compressed->of == "all" || (retention == "window" && sinks == 0), "compressed",
+          "of: evicted needs retention: window without sinks, whose tokens leave one by one");
+  f.check(!linear_memory || (mixer == "attention" && retention == "chunked"), "linear_memory",
+          "a linear memory needs retention: chunked, whose chunk it takes in when the next begins");
   f.check(mixer != "none" || ffn, "ffn", "a layer with mixer: none needs its feed-forward block");
 }
 
 void SharingSpec::describe(Fields& f) {
   f.choice(
-      "kind", kind, {"none", "adjacent", "last"},
-      {.doc =
-           "adjacent: every `factor` layers share one KV (CLA); last: the final `layers` reuse earlier KV"});
-  f.field("factor", factor, {.doc = "layers per stored KV (adjacent)", .min = 1, .max = 4096});
+      "kind", kind, {"none", "adjacent", "last", "first", "condensed", "merged", "map"},
+      {.doc = "adjacent: every `factor` layers share one KV (CLA); last: the final `layers` reuse earlier "
+              "KV (Gemma-3n); first: all layers of kind `of` read its first (YOCO); condensed: all but "
+              "`warmup` layers read the topmost of them (LCKV); merged: from layer `from` on, `factor` "
+              "layers are one (MiniCache); map: reader=source (KVSharer)"});
+  f.field("factor", factor, {.doc = "layers per stored KV (adjacent, merged)", .min = 1, .max = 4096});
   f.field("layers", layers, {.doc = "final layers that store nothing (last)", .min = 0, .max = 4096});
+  f.field("of", of, {.doc = "kind whose layers share (first)"});
+  f.field("warmup", warmup, {.doc = "layers with KV of their own (condensed)", .min = 0, .max = 4096});
+  f.field("prefill_passes", prefill_passes,
+          {.doc = "times a prompt runs through the sharing layers (condensed)", .min = 1, .max = 64});
+  f.field("from", from, {.doc = "first merged layer (merged)", .min = 0, .max = 4096});
+  f.field("kept_every", kept_every,
+          {.doc = "one token in so many stays unmerged; 0: none (merged)",
+           .unit = "tokens",
+           .min = 0,
+           .max = 1e6});
+  f.list("map", map, {.doc = "reader=source layer numbers (map)"});
+  f.field("skip_prefill", skip_prefill,
+          {.doc = "past the last layer that stores KV, a prompt runs its last token alone"});
+  const auto only = [&](bool set, const char* key, const char* kinds) {
+    f.check(!set, key, fmt::format("belongs to sharing.kind: {}, but the kind is {}", kinds, kind));
+  };
+  only(factor != 1 && kind != "adjacent" && kind != "merged", "factor", "adjacent or merged");
+  only(layers != 0 && kind != "last", "layers", "last");
+  only(!of.empty() && kind != "first", "of", "first");
+  only(warmup != 0 && kind != "condensed", "warmup", "condensed");
+  only(prefill_passes != 1 && kind != "condensed", "prefill_passes", "condensed");
+  only(from != 0 && kind != "merged", "from", "merged");
+  only(kept_every != 0 && kind != "merged", "kept_every", "merged");
+  only(!map.empty() && kind != "map", "map", "map");
+  only(skip_prefill && kind != "last" && kind != "first", "skip_prefill", "last or first");
+}
+
+void KvCacheSpec::describe(Fields& f) {
+  f.choice("format", format, kv_format_names(),
+           {.doc = "number format of the KV cache; auto: the model's dtype"});
+  f.field("group", group, {.doc = "numbers under one scale; null: the format's", .min = 1, .max = 65536});
+  f.field("residual", residual,
+          {.doc = "newest tokens at full precision; null: the format's",
+           .unit = "tokens",
+           .min = 0,
+           .max = 65536});
+  f.field("skip_windows", skip_windows, {.doc = "window and chunk layers keep the model's dtype"});
 }
 
 void FfnSpec::describe(Fields& f) {
@@ -171,6 +253,7 @@ void Model::describe(Fields& f) {
   f.list("pattern", pattern,
          {.doc = "kinds in layer order, repeated to the last layer; `name*n` stands for n of them"});
   f.group("sharing", sharing, {.doc = "cross-layer KV sharing"});
+  f.group("kv_cache", kv_cache, {.doc = "number format of the KV cache"});
   f.optional_group("recurrent", recurrent, {.doc = "recurrent state of `mixer: recurrent` layers"});
   f.group("ffn", ffn, {.doc = "dense feed-forward blocks"});
   f.optional_group("moe", moe, {.doc = "mixture of experts"});

@@ -25,10 +25,12 @@ struct MlaSpec {
   std::int64_t nope_dim = 128;
   std::int64_t rope_dim = 64;
   std::int64_t v_dim = 128;
+  std::int64_t latent_heads = 1;  // kv_lora_rank is split over them; tensor parallelism shares them out
   void describe(Fields& f);
 };
 
-// DeepSeek sparse attention (V3.2): a small scoring head picks top_k tokens; its keys are cached too.
+// DeepSeek sparse attention (V3.2): a small scoring head picks top_k tokens; its keys are cached too. With
+// compressed entries (V4) it scores and picks those.
 struct IndexerSpec {
   std::int64_t heads = 64;
   std::int64_t dim = 128;
@@ -42,8 +44,12 @@ struct AttentionSpec {
   std::int64_t head_dim = 128;  // of queries and keys
   std::int64_t v_head_dim = 0;  // 0: same as head_dim
   std::string kind = "gqa";     // gqa (includes MHA and MQA) | mla
-  std::string k_equals_v =
-      "no";  // no | weights (V is projected by K's matrix) | cache (one tensor is stored)
+  // no | weights (V is projected by K's matrix) | cache (one tensor is stored) | half (grouped-tied: V is
+  // also the unrotated half of K; one rotary half of a key is stored for all heads)
+  std::string k_equals_v = "no";
+  std::int64_t q_lora_rank = 0;  // 0: queries are projected directly (mla: see there)
+  std::int64_t o_lora_rank = 0;  // 0: one output projection; else o_groups of them to this width, then one
+  std::int64_t o_groups = 1;
   bool qk_norm = false;
   bool output_gate = false;  // a gate as wide as the queries is projected with them
   std::optional<MlaSpec> mla;
@@ -67,14 +73,31 @@ struct RecurrentSpec {
   void describe(Fields& f);
 };
 
+// Entries that stand for several tokens each, beside those the layer's retention keeps: of every token, made
+// as soon as `stride` of them are there (DeepSeek-V4), or of the tokens that left the window (Compressive
+// Transformer).
+struct CompressedSpec {
+  std::int64_t stride = 4;
+  std::string of = "all";    // all | evicted
+  std::int64_t slots = 0;    // most entries kept, newest first; 0: all
+  std::int64_t top_k = 0;    // most entries a token attends to; 0: all
+  std::int64_t overlap = 1;  // strides of tokens one entry is made from
+  bool indexed = false;      // attention.indexer scores them and picks its top_k
+  void describe(Fields& f);
+};
+
 struct LayerKind {
   std::string name = "full";
   std::string mixer = "attention";  // attention | recurrent | none
-  std::string retention = "full";   // full | window | chunked
+  std::string retention = "full";   // full | window | chunked | cascade
   std::int64_t window = 0;          // tokens a window or chunk spans, the current token included
-  std::int64_t sinks = 0;           // first tokens a window keeps for good
-  bool ffn = true;                  // a feed-forward block follows the mixer
-  std::int64_t heads = 0;           // 0: the model's
+  std::int64_t sinks = 0;           // first tokens a window or cascade keeps for good
+  std::int64_t cascades = 1;        // sub-windows of a cascade, window / cascades slots each
+  std::optional<CompressedSpec> compressed;
+  bool linear_memory =
+      false;               // Infini-attention: a state of K x V width per head takes what leaves the chunk
+  bool ffn = true;         // a feed-forward block follows the mixer
+  std::int64_t heads = 0;  // 0: the model's
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t v_head_dim = 0;
@@ -82,11 +105,27 @@ struct LayerKind {
   void describe(Fields& f);
 };
 
-// Which layers reuse the keys and values another layer stored.
+// Which layers reuse the keys and values another layer stored. See sharing.hpp for the maps.
 struct SharingSpec {
-  std::string kind = "none";  // none | adjacent (CLA: every `factor` layers share) | last (Gemma-3n)
-  std::int64_t factor = 1;    // adjacent: layers per stored KV
+  std::string kind = "none";  // none | adjacent | last | first | condensed | merged | map
+  std::int64_t factor = 1;    // adjacent, merged: layers per stored KV
   std::int64_t layers = 0;    // last: this many final layers reuse the nearest earlier layer of their kind
+  std::string of;             // first: the kind whose layers all read the KV of its first layer
+  std::int64_t warmup = 0;    // condensed: layers that keep their own KV, half at each end
+  std::int64_t prefill_passes = 1;  // condensed: times a prompt runs through the layers between
+  std::int64_t from = 0;            // merged: first layer that is merged
+  std::int64_t kept_every = 0;      // merged: one token in so many stays unmerged; 0: none
+  std::vector<std::string> map;     // map: "reader=source" layer numbers
+  bool skip_prefill = false;  // a prompt stops at the last layer that stores KV; only its last token goes on
+  void describe(Fields& f);
+};
+
+// How the cache stores numbers: see kv_precision.hpp.
+struct KvCacheSpec {
+  std::string format = "auto";  // auto: the model's dtype
+  std::optional<std::int64_t> group;
+  std::optional<std::int64_t> residual;
+  bool skip_windows = false;
   void describe(Fields& f);
 };
 
@@ -140,6 +179,7 @@ struct Model {
   std::vector<LayerKind> kinds{LayerKind{}};
   std::vector<std::string> pattern{"full"};  // "local*5" repeats; the list repeats over the layers
   SharingSpec sharing;
+  KvCacheSpec kv_cache;
   std::optional<RecurrentSpec> recurrent;
   FfnSpec ffn;
   std::optional<MoeSpec> moe;

@@ -7,6 +7,8 @@
 // gathers the logits. MLA decodes in absorbed form (queries meet the latent: heads x (kv_lora + rope)) and
 // prefills expanded (nope + rope / v per head), as engines do. Expert parallelism inside the tensor-parallel
 // group runs each rank's experts on all tokens and sums in the same all-reduce.
+// Layers past the last one that stores KV may run only the tokens that are sampled (Rows::sampled), and a
+// prompt may pass through condensed layers several times (the further passes: Rows::prefill).
 // Left out: sampling and host work (the engine's), kernels an engine fuses beyond the counts given here.
 #pragma once
 
@@ -14,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "models/transformer/kv_precision.hpp"
 #include "models/transformer/layers.hpp"
 
 namespace tessera {
@@ -22,7 +25,7 @@ enum class Rows {
   tokens,   // every token of the step
   prefill,  // tokens of prompts
   decode,   // one token per decoding sequence
-  sampled,  // sequences that sample
+  sampled,  // sequences that sample: one token of each
 };
 
 struct GemmOp {
@@ -49,13 +52,12 @@ struct AttentionOp {
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t v_head_dim = 0;  // 0: scores only
-  Retention retention = Retention::full;
-  std::int64_t window = 0;
-  std::int64_t sinks = 0;
-  std::int64_t read_limit = 0;  // tokens attended after selection; 0: all that are visible
+  RetentionRule rule;           // of the entries attended to
+  std::int64_t read_limit = 0;  // entries attended after selection; 0: all that are visible
   std::int64_t layers = 0;
-  DType kv_dtype = DType::bf16;
-  int kv_group = 0;  // index into KvLayout::groups
+  DType kv_dtype = DType::bf16;  // what the kernel computes on
+  bool converts = false;         // entries are stored in another format and converted as they are read
+  int kv_group = 0;              // index into KvLayout::groups
 };
 
 struct RecurrentOp {
@@ -78,6 +80,7 @@ struct MoeOp {
   bool gated = true;
   bool bias = false;
   DType dtype = DType::bf16;
+  Rows rows = Rows::tokens;
 };
 
 // Small kernels that move bytes and hardly compute: norms, rotary embedding, activation, KV write.
@@ -86,6 +89,7 @@ struct ElementwiseOp {
   std::int64_t kernels = 0;  // per layer
   std::int64_t bytes_per_token = 0;
   std::int64_t layers = 0;
+  Rows rows = Rows::tokens;
 };
 
 struct CollectiveOp {
@@ -106,6 +110,6 @@ struct StepWork {
 };
 
 // Throws InputError if tp or ep does not divide what it has to split.
-StepWork make_step_work(const Model& model, DType kv_dtype, std::int64_t tp = 1, std::int64_t ep = 1);
+StepWork make_step_work(const Model& model, const KvPrecision& kv, std::int64_t tp = 1, std::int64_t ep = 1);
 
 }  // namespace tessera

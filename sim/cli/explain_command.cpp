@@ -28,7 +28,7 @@ Model model_of(const ExplainOptions& options) {
 
 int explain_kv_command(const ExplainOptions& options) {
   const Model model = model_of(options);
-  const KvExplanation e = explain_kv(model, resolve_kv_dtype(model, options.kv_dtype),
+  const KvExplanation e = explain_kv(model, resolve_kv_precision(model, options.kv_dtype),
                                      parse_tokens(options.context, "--context"), options.tp);
   for (const std::string& warning : e.warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (!options.json) {
@@ -74,7 +74,7 @@ int explain_capacity_command(const ExplainOptions& options) {
   const EngineProfile engine = load_engine_profile(kDefaultEngineProfile);
   Parallel parallel;
   parallel.tp = options.tp;
-  const RankModel rank = partition(model, parallel, resolve_kv_dtype(model, options.kv_dtype));
+  const RankModel rank = partition(model, parallel, resolve_kv_precision(model, options.kv_dtype));
   StepLimits limits;
   limits.max_batched_tokens = engine.default_max_num_batched_tokens;
   limits.max_num_seqs = engine.default_max_num_seqs;

@@ -49,7 +49,7 @@ void models(bool json) {
                "max context");
   for (const std::string& name : config_names("models")) {
     const Model model = load_model(name);
-    const std::int64_t kv = make_kv_layout(model, resolve_kv_dtype(model, "auto")).bytes_per_token();
+    const std::int64_t kv = make_kv_layout(model, resolve_kv_precision(model, "auto")).bytes_per_token();
     const std::int64_t parameters = parameter_count(weight_tensors(model));
     rows.push_back({{"name", name},
                     {"title", model.title},

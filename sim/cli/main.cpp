@@ -103,7 +103,8 @@ int run(int argc, char** argv) {
   explain_app->add_option("--model", explain_options.model, "model name or file")->required();
   explain_app->add_option("--gpu", explain_options.gpu, "GPU name or file (capacity)");
   explain_app->add_option("--context", explain_options.context, "tokens of one sequence, e.g. 128k");
-  explain_app->add_option("--kv-dtype", explain_options.kv_dtype, "auto | bf16 | fp16 | fp8");
+  explain_app->add_option("--kv-dtype", explain_options.kv_dtype,
+                          "auto | bf16 | fp8 | fp8-skip-window | int4 | kivi-4 | kivi-2 | nvfp4 | ..");
   explain_app->add_option("--tp", explain_options.tp, "tensor-parallel ranks")->check(CLI::Range(1, 1024));
   explain_app->add_option("--utilization", explain_options.utilization, "gpu_memory_utilization (capacity)");
   explain_app->add_option("--set", explain_options.overrides, "what-if: model.attention.kv_heads=4")

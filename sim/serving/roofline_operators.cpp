@@ -12,6 +12,7 @@
 #include "kernels/cost/collective.hpp"
 #include "kernels/cost/elementwise.hpp"
 #include "kernels/cost/gemm.hpp"
+#include "kernels/cost/kv_convert.hpp"
 #include "kernels/cost/mla.hpp"
 #include "kernels/cost/moe.hpp"
 #include "models/base/check.hpp"
@@ -24,8 +25,22 @@ constexpr double kScanChunk = 64;  // prompt tokens of one recurrent-state updat
 
 // The span of context one attention operator reads per decode; 0: all of it.
 std::int64_t span_of(const AttentionOp& op) {
-  if (op.read_limit > 0) return op.read_limit;
-  return op.retention == Retention::full ? 0 : op.window + op.sinks;
+  const RetentionRule& rule = op.rule;
+  if (op.read_limit > 0) return rule.lag + op.read_limit * rule.stride;
+  if (rule.strided()) return rule.slots > 0 ? rule.lag + rule.slots * rule.stride : 0;
+  return rule.kind == Retention::full ? 0 : rule.window + rule.sinks;
+}
+
+OpTime both(OpTime a, const OpTime& b) { return a += b; }
+
+// Query-key pairs of a chunk: query i sees history + i + 1 tokens, or as many entries as stand for them.
+double visible_pairs(const PrefillChunk& chunk, const AttentionOp& op) {
+  const auto s = static_cast<double>(chunk.tokens), h = static_cast<double>(chunk.history);
+  const auto limit = static_cast<double>(op.read_limit > 0 ? op.read_limit : op.rule.slots);
+  const auto d = static_cast<double>(op.rule.stride);
+  if (limit <= 0) return (s * h + s * (s + 1) / 2) / d;
+  const double growing = std::clamp(limit * d - h, 0.0, s);
+  return (growing * h + growing * (growing + 1) / 2) / d + (s - growing) * limit;
 }
 
 class RooflineOperators final : public StepOperators {
@@ -52,7 +67,8 @@ class RooflineOperators final : public StepOperators {
       groups_[group].push_back(op);
       const KvGroup& kv = model_.kv.groups[static_cast<std::size_t>(op.kv_group)];
       if (op.rows != Rows::prefill)
-        kv_bytes_[group] += static_cast<double>(op.layers) * static_cast<double>(kv.entry_bytes);
+        kv_bytes_[group] += static_cast<double>(op.layers) * static_cast<double>(kv.entry_bytes) /
+                            static_cast<double>(kv.rule.stride);
     }
     for (const WeightTensor& w : model_.weights)
       (w.name == "experts" ? expert_bytes_ : weight_read_) += static_cast<double>(w.bytes());
@@ -62,18 +78,7 @@ class RooflineOperators final : public StepOperators {
     StepTerms terms;
     for (const GemmOp& op : model_.step.gemms)
       if (op.rows == Rows::tokens) terms.charge(StepPart::gemm, gemm(op, tokens));
-    double touched = 0, held = 0;  // routed experts of this rank, all layers
-    for (const MoeOp& op : model_.step.moe) {
-      const MoeShape shape = shape_of(op, tokens);
-      terms.charge(StepPart::moe, moe_time(gpu_, shape) * static_cast<double>(op.layers));
-      touched += expert_load(shape).touched() * static_cast<double>(op.layers);
-      held += static_cast<double>(op.experts) / static_cast<double>(op.ep) * static_cast<double>(op.layers);
-    }
-    if (held > 0) terms.hbm_bytes += expert_bytes_ * touched / held;
-    for (const ElementwiseOp& op : model_.step.elementwise)
-      terms.charge(StepPart::elementwise, elementwise_time(gpu_, static_cast<int>(op.kernels),
-                                                           static_cast<double>(op.bytes_per_token * tokens)) *
-                                              static_cast<double>(op.layers));
+    experts_and_elementwise(Rows::tokens, tokens, terms);
     for (const RecurrentOp& op : model_.step.recurrent)
       terms.charge(StepPart::elementwise, recurrent(op, tokens, with_prefill));
     const bool graph = padded_tokens(tokens, with_prefill) <= engine_.graphs.max_tokens &&
@@ -94,8 +99,9 @@ class RooflineOperators final : public StepOperators {
       if (op.rows == Rows::sampled) {
         OpTime time = gemm(op, sampled);
         time.in_range = true;  // a vocabulary wider than the tables is one fixed extrapolation: see origins()
-        terms.charge(StepPart::head, time);
+        terms.charge(op.name == "lm_head" ? StepPart::head : StepPart::gemm, time);
       }
+    experts_and_elementwise(Rows::sampled, sampled, terms);
     for (const CollectiveOp& op : model_.step.collectives)
       if (op.rows == Rows::sampled) terms.charge(StepPart::collective, collective(op, sampled, false, terms));
     terms.charge(StepPart::sampler, sampler_time(gpu_, sampled));
@@ -115,7 +121,9 @@ class RooflineOperators final : public StepOperators {
     std::int64_t tokens = 0;
     for (const PrefillChunk& chunk : chunks) tokens += chunk.tokens;
     for (const AttentionOp& op : groups_[group])
-      if (op.rows != Rows::decode) time += attention(op, {}, chunks) * static_cast<double>(op.layers);
+      if (op.rows != Rows::decode)
+        time += (op.rows == Rows::sampled ? last_tokens(op, chunks) : attention(op, {}, chunks)) *
+                static_cast<double>(op.layers);
     if (group == own_rows_group()) time += own_rows(Rows::prefill, tokens);
     return time;
   }
@@ -128,7 +136,10 @@ class RooflineOperators final : public StepOperators {
                          std::span<const PrefillChunk> chunks) override {
     OpTime time;
     for (const AttentionOp& op : groups_[group])
-      time += attention(op, decodes, chunks) * static_cast<double>(op.layers);
+      if (op.rows != Rows::sampled)
+        time += attention(op, decodes, chunks) * static_cast<double>(op.layers);
+      else
+        time += both(attention(op, decodes, {}), last_tokens(op, chunks)) * static_cast<double>(op.layers);
     return time;
   }
 
@@ -180,13 +191,48 @@ class RooflineOperators final : public StepOperators {
     return (measured ? *measured : gemm_time(gpu_, shape)) * static_cast<double>(op.layers);
   }
 
+  void experts_and_elementwise(Rows rows, std::int64_t count, StepTerms& terms) {
+    double touched = 0, held = 0;  // routed experts of this rank, all layers
+    for (const MoeOp& op : model_.step.moe) {
+      held += static_cast<double>(op.experts) / static_cast<double>(op.ep) * static_cast<double>(op.layers);
+      if (op.rows != rows) continue;
+      const MoeShape shape = shape_of(op, count);
+      terms.charge(StepPart::moe, moe_time(gpu_, shape) * static_cast<double>(op.layers));
+      touched += expert_load(shape).touched() * static_cast<double>(op.layers);
+    }
+    if (held > 0) terms.hbm_bytes += expert_bytes_ * touched / held;
+    for (const ElementwiseOp& op : model_.step.elementwise)
+      if (op.rows == rows)
+        terms.charge(StepPart::elementwise,
+                     elementwise_time(gpu_, static_cast<int>(op.kernels),
+                                      static_cast<double>(op.bytes_per_token * count)) *
+                         static_cast<double>(op.layers));
+  }
+
   OpTime own_rows(Rows rows, std::int64_t count) {
     if (count == 0) return {};
     auto [at, fresh] = own_rows_memo_.try_emplace({rows, count});
-    if (fresh)
-      for (const GemmOp& op : model_.step.gemms)
-        if (op.rows == rows) at->second += gemm(op, count);
+    if (!fresh) return at->second;
+    StepTerms terms;
+    experts_and_elementwise(rows, count, terms);
+    for (const GemmOp& op : model_.step.gemms)
+      if (op.rows == rows) at->second += gemm(op, count);
+    for (const CollectiveOp& op : model_.step.collectives)
+      if (op.rows == rows) at->second += collective(op, count, false, terms);
+    for (const double part : terms.part) at->second.total += part;
     return at->second;
+  }
+
+  // The last token of every chunk, as a decode: all that a layer runs which prompts do not enter.
+  OpTime last_tokens(const AttentionOp& op, std::span<const PrefillChunk> chunks) {
+    DecodeBatch batch;
+    for (const PrefillChunk& chunk : chunks) {
+      const std::int64_t span = span_of(op);
+      ++batch.sequences;
+      const std::int64_t seen = chunk.history + chunk.tokens;
+      batch.kv_tokens += span > 0 ? std::min(seen, span) : seen;
+    }
+    return attention(op, batch, {});
   }
 
   MoeShape shape_of(const MoeOp& op, std::int64_t tokens) const {
@@ -228,14 +274,48 @@ class RooflineOperators final : public StepOperators {
     return one * static_cast<double>(op.count);
   }
 
-  OpTime attention(const AttentionOp& op, const DecodeBatch& decodes, std::span<const PrefillChunk> chunks) {
+  // The context as the kernel sees it: entries, not tokens.
+  OpTime attention(const AttentionOp& op, DecodeBatch decodes, std::span<const PrefillChunk> chunks) {
+    if (op.rule.strided() && decodes.sequences > 0) {
+      decodes.kv_tokens = std::max(decodes.sequences, decodes.kv_tokens / op.rule.stride);
+      decodes.longest = {};
+    }
+    if (op.rule.strided() && !chunks.empty()) {
+      // Priced whole and cut to the pairs that are there.
+      double all = 0, visible = 0;
+      AttentionOp dense = op;
+      dense.rule.stride = 1, dense.rule.slots = dense.read_limit = 0;
+      for (const PrefillChunk& chunk : chunks)
+        all += visible_pairs(chunk, dense), visible += visible_pairs(chunk, op);
+      OpTime time = entries_attention(dense, {}, chunks) * (visible / all);
+      return decodes.sequences > 0 ? time += entries_attention(op, decodes, {}) : time;
+    }
+    return entries_attention(op, decodes, chunks);
+  }
+
+  OpTime entries_attention(const AttentionOp& op, const DecodeBatch& decodes,
+                           std::span<const PrefillChunk> chunks) {
+    const OpTime time = kernel_attention(op, decodes, chunks);
+    if (!op.converts) return time;
+    const KvGroup& kv = model_.kv.groups[static_cast<std::size_t>(op.kv_group)];
+    double entries = static_cast<double>(decodes.kv_tokens), full = 0, numbers = 0;
+    for (const PrefillChunk& chunk : chunks) entries += static_cast<double>(chunk.history);
+    for (const KvPart& part : kv.parts)
+      full += static_cast<double>(part.full_bytes), numbers += static_cast<double>(part.numbers);
+    if (entries == 0) return time;
+    return converted_attention_time(gpu_, time, entries * full, entries * static_cast<double>(kv.entry_bytes),
+                                    entries * numbers);
+  }
+
+  OpTime kernel_attention(const AttentionOp& op, const DecodeBatch& decodes,
+                          std::span<const PrefillChunk> chunks) {
     if (op.kind != AttentionOp::Kind::gqa) return latent_attention(op, decodes, chunks);
     AttentionShape shape;
     shape.q_heads = static_cast<int>(op.q_heads);
     shape.kv_heads = static_cast<int>(op.kv_heads);
     shape.head_dim = static_cast<int>(op.head_dim);
     shape.v_head_dim = static_cast<int>(op.v_head_dim);
-    shape.window = span_of(op);
+    shape.window = op.rule.strided() ? 0 : span_of(op);
     shape.dtype = model_.dtype;
     shape.kv_dtype = op.kv_dtype;
     shape.block_tokens = static_cast<int>(block_tokens_);
@@ -258,7 +338,6 @@ class RooflineOperators final : public StepOperators {
 
   OpTime latent_attention(const AttentionOp& op, const DecodeBatch& decodes,
                           std::span<const PrefillChunk> chunks) {
-    const bool decode = op.rows == Rows::decode || (op.rows == Rows::tokens && decodes.sequences > 0);
     OpTime time;
     const KvGroup& kv = model_.kv.groups[static_cast<std::size_t>(op.kv_group)];
     MlaShape shape;
@@ -266,8 +345,12 @@ class RooflineOperators final : public StepOperators {
     shape.qk_dim = static_cast<int>(op.head_dim);
     shape.v_dim = static_cast<int>(op.v_head_dim);
     shape.record_bytes = static_cast<double>(kv.entry_bytes);
+    if (op.converts) {
+      shape.record_bytes = 0;
+      for (const KvPart& part : kv.parts) shape.record_bytes += static_cast<double>(part.full_bytes);
+    }
     shape.dtype = model_.dtype;
-    if (decode && decodes.sequences > 0) time += mla_decode_time(gpu_, shape, decodes);
+    if (op.rows != Rows::prefill && decodes.sequences > 0) time += mla_decode_time(gpu_, shape, decodes);
     if (op.rows != Rows::decode && !chunks.empty()) time += mla_prefill_time(gpu_, shape, chunks);
     return time;
   }

@@ -92,7 +92,8 @@ void MemoryConfig::describe(Fields& f) {
           {.doc = "KV blocks as the engine reports them; null: derived from the hardware and printed",
            .min = 1,
            .max = 4e9});
-  f.choice("kv_dtype", kv_dtype, {"auto", "bf16", "fp16", "fp8"}, {.doc = "precision of the KV cache"});
+  f.choice("kv_dtype", kv_dtype, kv_format_names(),
+           {.doc = "number format of the KV cache; auto: the model's"});
   f.choice("prefix_cache", prefix_cache, {"hash", "radix", "off"}, {.doc = "reuse of equal prompt prefixes"});
   f.check(prefix_cache != "radix", "prefix_cache", "'radix' is not built yet, expected hash or off");
 }

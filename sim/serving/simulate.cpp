@@ -65,7 +65,7 @@ ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std:
 
 void warn_of_limits(const RunConfig& config, const RankModel& rank, std::vector<std::string>& warnings) {
   for (const KvGroup& group : rank.kv.groups)
-    if (group.retention == Retention::window || group.retention == Retention::chunked) {
+    if (group.rule.bounded() && group.entry_bytes > 0) {
       warnings.push_back(
           "windowed layers hold KV of the whole context: blocks span all layers, as in engines without a "
           "hybrid allocator; their traffic is bounded by the window");
@@ -105,7 +105,7 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   RunResult result;
   result.config = config;
   const StepLimits limits = limits_of(config);
-  const DType kv_dtype = resolve_kv_dtype(*config.model, config.memory.kv_dtype);
+  const KvPrecision kv_dtype = resolve_kv_precision(*config.model, config.memory.kv_dtype);
   const RankModel rank = partition(*config.model, config.parallel, kv_dtype);
   const FabricSpec fabric = config.fabric.name == "auto" ? usual_node(*config.gpu) : config.fabric.value;
   Fabric(fabric).require_gpus(config.parallel.ranks(), "parallel");

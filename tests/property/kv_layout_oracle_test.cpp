@@ -54,10 +54,10 @@ Model random_model() {
 }
 
 bool retains(const Layer& layer, std::int64_t position, std::int64_t context) {
-  if (layer.retention == Retention::full) return true;
-  if (layer.retention == Retention::window)
-    return position < layer.sinks || position >= context - layer.window;
-  return position / layer.window == (context - 1) / layer.window;  // the same chunk as the newest token
+  if (layer.rule.kind == Retention::full) return true;
+  if (layer.rule.kind == Retention::window)
+    return position < layer.rule.sinks || position >= context - layer.rule.window;
+  return position / layer.rule.window == (context - 1) / layer.rule.window;  // the same chunk as the newest token
 }
 
 std::int64_t oracle_entry(const Layer& layer, std::int64_t tp) {

@@ -210,10 +210,10 @@ TEST(KvLayout, StateHeadsAreSplitOverRanks) {
 
 TEST(KvLayout, KvDTypeIsReadByName) {
   const Model model = load_model("llama-3.1-8b");
-  EXPECT_EQ(resolve_kv_dtype(model, "auto"), DType::bf16);
-  EXPECT_EQ(resolve_kv_dtype(model, "fp8"), DType::fp8);
-  EXPECT_THROW(resolve_kv_dtype(model, "fp9"), InputError);
-  EXPECT_THROW(resolve_kv_dtype(model, "fp4"), InputError);
+  EXPECT_EQ(resolve_kv_precision(model, "auto").kernel, DType::bf16);
+  EXPECT_EQ(resolve_kv_precision(model, "fp8").kernel, DType::fp8);
+  EXPECT_THROW(resolve_kv_precision(model, "fp9"), InputError);
+  EXPECT_THROW(resolve_kv_precision(model, "fp4"), InputError);
 }
 
 }  // namespace

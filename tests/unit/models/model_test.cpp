@@ -42,7 +42,7 @@ TEST(Model, WithoutAPatternAllLayersAreFullAttention) {
   const Model model = read_model(kHead + kGqa + "layers: 3\n");
   for (const Layer& layer : resolve_layers(model)) {
     EXPECT_EQ(layer.mixer, Mixer::attention);
-    EXPECT_EQ(layer.retention, Retention::full);
+    EXPECT_EQ(layer.rule.kind, Retention::full);
     EXPECT_TRUE(layer.ffn);
     EXPECT_EQ(layer.v_head_dim, 16);
   }
@@ -170,7 +170,7 @@ TEST(Model, MistakesAreNamedWithTheirPlace) {
       {kHead + "layers: 2\nattention: {heads: 8, kv_heads: 8, head_dim: 16, mla: {}}\n",
        "expected kind: mla"},
       {kHead + "layers: 2\nattention: {heads: 8, kv_heads: 8, head_dim: 16, indexer: {}}\n",
-       "index keys are modelled for mla only"},
+       "index keys are modelled for mla and for compressed entries"},
       {kHead +
            "layers: 2\nattention: {heads: 8, kv_heads: 8, head_dim: 16, v_head_dim: 8, k_equals_v: cache}\n",
        "tied K and V need v_head_dim = head_dim"},

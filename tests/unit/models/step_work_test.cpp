@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "models/base/error.hpp"
 #include "models/transformer/kv_layout.hpp"
 
@@ -48,7 +50,7 @@ TEST(StepWork, Llama8BOnOneGpu) {
   EXPECT_EQ(work.attention[0].kv_heads, 8);
   EXPECT_EQ(work.attention[0].head_dim, 128);
   EXPECT_EQ(work.attention[0].v_head_dim, 128);
-  EXPECT_EQ(work.attention[0].window, 0);
+  EXPECT_EQ(work.attention[0].rule.window, 0);
   EXPECT_EQ(work.attention[0].layers, 32);
 }
 
@@ -164,12 +166,36 @@ TEST(StepWork, TheIndexerScoresAllTokensAndAttentionReadsTheChosen) {
   EXPECT_TRUE(scored);
 }
 
+// DeepSeek-V4: queries through a latent of 1536, outputs of 16 groups through 1024 each, an entry projected
+// with its weights from twice 4 tokens at stride 4; the indexer scores compressed entries and picks 512 of
+// them.
+TEST(StepWork, CompressedEntriesAreProjectedScoredAndAttended) {
+  const StepWork work = work_of("deepseek-v4-pro");
+  expect_gemm(work, "q_up", 128 * 512, 1536, 61);
+  expect_gemm(work, "kv", 512, 7168, 61);
+  expect_gemm(work, "o_down", 1024, 8 * 512, 61);
+  expect_gemm(work, "attention_out", 7168, 16 * 1024, 61);
+  expect_gemm(work, "index_compress", 2 * 2 * 128, 7168, 30);
+  std::int64_t compress = 0;
+  for (const GemmOp& op : work.gemms)
+    if (op.name == "compress") compress += op.n * op.layers;
+  EXPECT_EQ(compress, 30 * 2 * 2 * 512 + 31 * 2 * 512);
+  std::map<std::string, const AttentionOp*> ops;
+  for (const AttentionOp& op : work.attention) ops[op.name] = &op;
+  ASSERT_EQ(ops.size(), 5u);
+  EXPECT_EQ(ops["c4a compressed"]->read_limit, 512);
+  EXPECT_EQ(ops["c4a compressed"]->rule.stride, 4);
+  EXPECT_EQ(ops["c4a compressed index keys"]->kind, AttentionOp::Kind::index_scores);
+  EXPECT_EQ(ops["c128a compressed"]->read_limit, 8192);
+  EXPECT_EQ(ops["c4a"]->rule.window, 128);
+}
+
 TEST(StepWork, WindowLayersAreOperatorsOfTheirOwn) {
   const StepWork work = work_of("gpt-oss-20b");
   ASSERT_EQ(work.attention.size(), 2u);
-  EXPECT_EQ(work.attention[0].window, 128);
+  EXPECT_EQ(work.attention[0].rule.window, 128);
   EXPECT_EQ(work.attention[0].layers, 12);
-  EXPECT_EQ(work.attention[1].window, 0);
+  EXPECT_EQ(work.attention[1].rule.window, 0);
   EXPECT_EQ(work.attention[1].layers, 12);
 }
 
