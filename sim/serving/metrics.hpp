@@ -36,6 +36,7 @@ struct KvUse {                   // of one step
   std::int64_t held_slots = 0;   // token slots of all block tables
   std::int64_t resident = 0;     // tokens in them
   std::int64_t reserved = 0;     // slots allocated ahead of computation
+  std::int64_t external = 0;     // free slots that no waiting request fits into
   std::int64_t running = 0;
 };
 
@@ -74,7 +75,7 @@ class Metrics {
   std::int64_t peak_blocks = 0, peak_running = 0, peak_waiting = 0;
 
   // Time integrals, in units x ps.
-  double block_time = 0, slot_time = 0, resident_time = 0, reserved_time = 0, running_time = 0, step_time = 0;
+  double block_time = 0, slot_time = 0, resident_time = 0, reserved_time = 0, external_time = 0, running_time = 0, step_time = 0;
 
   StepTerms terms;
 };

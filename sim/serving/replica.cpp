@@ -14,6 +14,7 @@ Replica::Replica(const ReplicaSpec& spec, StepCost& cost, Metrics& metrics)
       metrics_(metrics),
       pool_(static_cast<std::uint32_t>(spec.kv_blocks),
             {.null_block = false, .prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
+      regions_(spec.kv_blocks * spec.block_tokens),
       decodes_(spec.block_tokens, cost.windows()),
       flights_(static_cast<std::size_t>(spec.async_depth)) {
   TESSERA_CHECK(spec.kv_blocks > 0 && spec.async_depth >= 1, "an engine has blocks and a step in flight");
@@ -40,6 +41,13 @@ std::string Replica::arrive(const Arrival& arrival) {
   if (ceil_div(most, spec_.block_tokens) > spec_.kv_blocks - min_free_for_admission_) {
     return reject("needs more KV blocks than the engine has");
   }
+  if (reserves()) {
+    RequestRecord request;
+    request.input_tokens = arrival.input_tokens, request.output_tokens = arrival.output_tokens;
+    if (most > region_tokens(request)) return reject("longer than the memory reserved for a request");
+    if (BuddyMemory::rounded(region_tokens(request)) > regions_.largest())
+      return reject("needs a larger region than the engine has");
+  }
   settled_ = false;
   const Slot slot = new_slot();
   Sequence& seq = seqs_[slot];
@@ -58,6 +66,17 @@ std::string Replica::arrive(const Arrival& arrival) {
   return {};
 }
 
+std::int64_t Replica::region_tokens(const RequestRecord& request) const {
+  switch (spec_.reservation) {
+    case Reservation::longest:
+      return spec_.max_model_len;
+    case Reservation::power_of_two:
+      return request.input_tokens + BuddyMemory::rounded(request.output_tokens);
+    default:
+      return request.input_tokens + request.output_tokens - 1;
+  }
+}
+
 std::string Replica::reject(const char* reason) {
   ++metrics_.rejected[reason];
   return reason;
@@ -74,6 +93,7 @@ void Replica::finish() {
   advance(kNever);
   if (!stopped()) {
     TESSERA_CHECK(waiting_.empty() && running_count_ == 0, "every request leaves");
+    TESSERA_CHECK(regions_.held() == 0, "every region came back");
     TESSERA_CHECK(pool_.free_blocks() == static_cast<std::uint32_t>(spec_.kv_blocks),
                   "every block came back");
   }
@@ -103,7 +123,7 @@ void Replica::act() {
 void Replica::leap(std::int64_t until_ps) {
   while (!stopped() && settled_ && waits_for_oldest_ && next_action_ps_ < until_ps && !price_stale_ &&
          price_used_ < price_.valid_steps && flights_[oldest_].first_tokens.empty() &&
-         flights_[oldest_].finishing.empty() && pool_.free_blocks() >= decodes_.crossing().size() &&
+         flights_[oldest_].finishing.empty() && pool_.free_blocks() >= blocks_to_grow() &&
          decodes_.steps_to_finish() > 1) {
     const std::int64_t now = next_action_ps_;
     complete_oldest();
@@ -118,11 +138,12 @@ void Replica::leap(std::int64_t until_ps) {
 
 // Every decode gets room for its next token.
 void Replica::grow_decodes() {
+  resident_ += decodes_.size();
+  if (reserves()) return;
   fresh_.resize(decodes_.crossing().size());
   pool_.allocate_n(fresh_);
   for (std::size_t i = 0; i < fresh_.size(); ++i) seqs_[decodes_.crossing()[i]].blocks.push_back(fresh_[i]);
   held_slots_ += static_cast<std::int64_t>(decodes_.crossing().size()) * spec_.block_tokens;
-  resident_ += decodes_.size();
 }
 
 void Replica::complete_oldest() {
@@ -224,7 +245,7 @@ bool Replica::schedule(std::int64_t now) {
 
 // Preempts the latest admitted requests until every decode that starts a new block gets one.
 bool Replica::make_room_for_decodes() {
-  if (pool_.free_blocks() >= decodes_.crossing().size()) return false;
+  if (pool_.free_blocks() >= blocks_to_grow()) return false;
   scratch_.assign(decodes_.crossing().begin(), decodes_.crossing().end());
   std::sort(scratch_.begin(), scratch_.end(),
             [this](Slot a, Slot b) { return seqs_[a].admitted < seqs_[b].admitted; });
@@ -245,7 +266,7 @@ bool Replica::continue_partial(std::int64_t& budget) {
   if (partial_ == kNone || budget <= 0) return false;
   Sequence& seq = seqs_[partial_];
   const std::int64_t tokens = std::min<std::int64_t>(seq.target - seq.computed, budget);
-  const std::int64_t want = ceil_div(seq.computed + tokens, spec_.block_tokens);
+  const std::int64_t want = reserves() ? 0 : ceil_div(seq.computed + tokens, spec_.block_tokens);
   const std::int64_t more = std::max<std::int64_t>(0, want - static_cast<std::int64_t>(seq.blocks.size()));
   if (static_cast<std::int64_t>(pool_.free_blocks()) < more) {
     preempt(partial_);  // it is the latest admitted
@@ -268,7 +289,15 @@ void Replica::admit(std::int64_t now, std::int64_t& budget) {
     const std::int64_t known =
         spec_.reserve_full_prompt || spec_.allocate_full_prompt ? seq.target : cached + tokens;
     const std::int64_t need = ceil_div(known, spec_.block_tokens) - hits + in_free_queue;
-    if (need > static_cast<std::int64_t>(pool_.free_blocks()) - min_free_for_admission_) return;
+    if (reserves()) {
+      const auto region = regions_.take(region_tokens(seq.record));
+      if (!region) return;
+      seq.region = *region;
+      held_slots_ += region->size;
+      final_tokens_ += seq.record.input_tokens + seq.record.output_tokens - 1;
+    } else if (need > static_cast<std::int64_t>(pool_.free_blocks()) - min_free_for_admission_) {
+      return;
+    }
 
     waiting_.pop_front();
     if (!spare_tables_.empty()) {
@@ -305,7 +334,8 @@ void Replica::run_chunk(Slot slot, std::int64_t tokens) {
   Sequence& seq = seqs_[slot];
   const std::int64_t before = seq.computed;
   const std::int64_t after = before + tokens;
-  const std::int64_t want = ceil_div(spec_.allocate_full_prompt ? seq.target : after, spec_.block_tokens);
+  const std::int64_t want =
+      reserves() ? 0 : ceil_div(spec_.allocate_full_prompt ? seq.target : after, spec_.block_tokens);
   const auto have = static_cast<std::int64_t>(seq.blocks.size());
   if (want > have) {
     seq.blocks.resize(static_cast<std::size_t>(want));
@@ -318,7 +348,9 @@ void Replica::run_chunk(Slot slot, std::int64_t tokens) {
   chunks_.push_back({tokens, before});
   const bool done = after == seq.target;
   partial_ = done ? kNone : slot;
-  reserved_ = done ? 0 : want * spec_.block_tokens - ceil_div(after, spec_.block_tokens) * spec_.block_tokens;
+  if (!reserves())
+    reserved_ =
+        done ? 0 : want * spec_.block_tokens - ceil_div(after, spec_.block_tokens) * spec_.block_tokens;
   if (done) flight_->first_tokens.push_back({slot, seq.last_token_ps});
 }
 
@@ -384,8 +416,14 @@ void Replica::preempt(Slot victim) {
 }
 
 void Replica::release_blocks(Sequence& seq, std::int64_t computed) {
-  held_slots_ -= static_cast<std::int64_t>(seq.blocks.size()) * spec_.block_tokens;
   resident_ -= computed;
+  if (reserves()) {
+    regions_.give_back(seq.region);
+    held_slots_ -= seq.region.size;
+    final_tokens_ -= seq.record.input_tokens + seq.record.output_tokens - 1;
+    return;
+  }
+  held_slots_ -= static_cast<std::int64_t>(seq.blocks.size()) * spec_.block_tokens;
   pool_.free_tail_first(seq.blocks);
   seq.blocks.clear();
   spare_tables_.emplace_back().swap(seq.blocks);
@@ -418,9 +456,16 @@ void Replica::launch(std::int64_t now, const StepPrice& price, std::int64_t step
   metrics_.busy_ps += duration;
   metrics_.prefill_tokens += flight_->prefill_tokens;
   metrics_.decode_tokens += flight_->decodes;
-  const auto used =
-      static_cast<std::int64_t>(spec_.kv_blocks) - static_cast<std::int64_t>(pool_.free_blocks());
-  metrics_.kv_use({used, held_slots_, resident_, reserved_, running_count_}, duration);
+  const std::int64_t used = reserves() ? ceil_div(held_slots_, spec_.block_tokens)
+                                       : spec_.kv_blocks - static_cast<std::int64_t>(pool_.free_blocks());
+  KvUse use{used, held_slots_, resident_, reserved_, 0, running_count_};
+  if (reserves()) {
+    use.reserved = final_tokens_ - resident_;
+    // Free memory is lost while a request waits that it does not suffice for in one piece.
+    if (!waiting_.empty() && running_count_ < spec_.max_num_seqs)
+      use.external = regions_.capacity() - held_slots_;
+  }
+  metrics_.kv_use(use, duration);
   if (metrics_.on_step)
     metrics_.on_step({spec_.engine, flight_->start_ps, flight_->end_ps, flight_->decodes,
                       flight_->prefill_tokens, running_count_, static_cast<std::int64_t>(waiting_.size()),

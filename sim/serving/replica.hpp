@@ -27,18 +27,25 @@
 #include <vector>
 
 #include "sim/memory/block_pool.hpp"
+#include "sim/memory/buddy.hpp"
 #include "sim/serving/decode_set.hpp"
 #include "sim/serving/metrics.hpp"
 #include "sim/serving/step.hpp"
 
 namespace tessera {
 
+// How KV memory is given out: in blocks as tokens come, or as one contiguous region at admission, of the size
+// of the longest request, of the prompt and the output rounded up to a power of two, or of what will be used.
+// Regions come from a buddy memory (Orca Max / Pow2 / Oracle of arXiv 2309.06180).
+enum class Reservation : std::uint8_t { none, longest, power_of_two, exact };
+
 struct ReplicaSpec {
   std::int64_t max_num_seqs = 256;
   std::int64_t max_batched_tokens = 2048;
   std::int64_t max_model_len = 0;  // 0: no limit but capacity
   std::int64_t block_tokens = 16;
-  std::int64_t kv_blocks = 0;  // blocks requests can hold (a null block already taken off)
+  std::int64_t kv_blocks = 0;                   // blocks requests can hold (a null block already taken off)
+  Reservation reservation = Reservation::none;  // not none: no prefix cache, no preemption
   bool prefix_cache = true;
   bool hashed_prompts = true;  // false: no request will bring block hashes, so none are kept
   // Scheduler rules (values differ between vllm and sarathi).
@@ -104,6 +111,7 @@ class Replica {
     std::uint64_t admitted = 0;       // admission number
     bool released = false;            // blocks already given back (preempted with its last token in flight)
     std::vector<BlockId> blocks;
+    BuddyMemory::Region region;         // where memory is reserved at admission
     std::vector<std::uint64_t> hashes;  // of full prompt blocks
     std::vector<SavedBlock> saved;      // full blocks held when preempted
   };
@@ -141,12 +149,17 @@ class Replica {
   [[nodiscard]] bool stopped() const { return spec_.stop != nullptr && *spec_.stop != 0; }
   void retire_price();
   Slot new_slot();
+  [[nodiscard]] bool reserves() const { return spec_.reservation != Reservation::none; }
+  [[nodiscard]] std::int64_t region_tokens(const RequestRecord& request) const;
+  // Blocks the next decode step takes.
+  [[nodiscard]] std::size_t blocks_to_grow() const { return reserves() ? 0 : decodes_.crossing().size(); }
   std::string reject(const char* reason);
 
   ReplicaSpec spec_;
   StepCost& cost_;
   Metrics& metrics_;
   BlockPool pool_;
+  BuddyMemory regions_;  // of the same memory, used instead of the pool where it is reserved
   DecodeSet decodes_;
 
   std::vector<Sequence> seqs_;
@@ -177,9 +190,12 @@ class Replica {
   std::vector<Slot> scratch_;
   std::vector<BlockId> hit_, fresh_;
   std::int64_t min_free_for_admission_ = 0;
-  std::int64_t held_slots_ = 0;  // blocks in tables x block_tokens, shared ones counted per holder
-  std::int64_t resident_ = 0;    // tokens computed or being computed of running requests
-  std::int64_t reserved_ = 0;    // slots of blocks allocated ahead for a prompt not computed yet
+  // Blocks in tables x block_tokens, shared ones counted per holder; or tokens of regions.
+  std::int64_t held_slots_ = 0;
+  std::int64_t resident_ = 0;  // tokens computed or being computed of running requests
+  // Slots that will be used later: of blocks allocated ahead for a prompt, or of the rest of all regions.
+  std::int64_t reserved_ = 0;
+  std::int64_t final_tokens_ = 0;  // of running requests with a region: what each will have stored at its end
 };
 
 }  // namespace tessera

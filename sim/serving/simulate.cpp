@@ -43,6 +43,13 @@ void set_rules(ReplicaSpec& spec, const RunConfig& config) {
   spec.allocate_full_prompt = config.engine.scheduler == "sarathi";
 }
 
+Reservation reservation_of(const std::string& allocator) {
+  if (allocator == "contiguous-max") return Reservation::longest;
+  if (allocator == "contiguous-pow2") return Reservation::power_of_two;
+  if (allocator == "contiguous-oracle") return Reservation::exact;
+  return Reservation::none;
+}
+
 ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std::int64_t usable_blocks) {
   const EngineProfile& profile = *config.engine.profile;
   ReplicaSpec spec;
@@ -51,7 +58,11 @@ ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std:
   spec.max_model_len = config.engine.max_model_len.value_or(0);
   spec.block_tokens = limits.block_tokens;
   spec.kv_blocks = usable_blocks;
-  spec.prefix_cache = config.memory.prefix_cache == "hash";
+  spec.reservation = reservation_of(config.memory.allocator);
+  // What the longest request may take is what its region holds.
+  if (spec.reservation == Reservation::longest && spec.max_model_len == 0)
+    spec.max_model_len = config.model->max_position;
+  spec.prefix_cache = config.memory.prefix_cache == "hash" && spec.reservation == Reservation::none;
   spec.async_depth = profile.async_depth;
   const int tp = static_cast<int>(config.parallel.tp);
   spec.host_base_ps = profile.host_time(tp, 0).count();
@@ -71,6 +82,8 @@ void warn_of_limits(const RunConfig& config, const RankModel& rank, std::vector<
           "hybrid allocator; their traffic is bounded by the window");
       break;
     }
+  if (reservation_of(config.memory.allocator) != Reservation::none && config.memory.prefix_cache != "off")
+    warnings.push_back("no prefix cache: contiguous regions share nothing");
   if (config.gpu->status == "estimated")
     warnings.push_back(fmt::format(
         "{} has no kernel measurements of its own: its kernels behave as {}'s, rescaled by published "

@@ -308,5 +308,57 @@ TEST(Replica, GapsBetweenTokensAddUpToTheDecodeTimeOfEveryRequest) {
   EXPECT_NEAR(engine.metrics.itl_ps.mean() * static_cast<double>(tokens) / kMs, decode_ms, 1e-6);
 }
 
+// Contiguous regions: 1,600 slots are 1024 + 512 + 64.
+TEST(Replica, AReservedRegionIsHeldFromAdmissionToTheEnd) {
+  ReplicaSpec spec = small();
+  spec.reservation = Reservation::exact;
+  Engine engine(spec);
+  engine.send(0, 50, 51);  // 100 tokens stored: a region of 128
+  engine.replica.finish();
+  ASSERT_EQ(engine.finished.size(), 1u);
+  EXPECT_EQ(engine.metrics.peak_blocks, 128 / 16);
+  EXPECT_EQ(engine.metrics.preemptions, 0);
+  const Metrics& m = engine.metrics;
+  EXPECT_DOUBLE_EQ(m.slot_time, 128 * m.step_time);
+  EXPECT_DOUBLE_EQ(m.resident_time + m.reserved_time, 100 * m.step_time);
+}
+
+TEST(Replica, RequestsWaitForARegionInOnePiece) {
+  ReplicaSpec spec = small();
+  spec.reservation = Reservation::longest;
+  spec.max_model_len = 512;
+  Engine engine(spec);
+  for (int i = 0; i < 4; ++i) engine.send(0, 20, 10);
+  engine.replica.finish();
+  EXPECT_EQ(engine.metrics.peak_running, 3)
+      << "1024 + 512 hold three regions of 512; the last 64 slots are lost";
+  EXPECT_GT(engine.metrics.external_time, 0);
+  EXPECT_EQ(engine.metrics.completed, 4);
+}
+
+TEST(Replica, ARegionMayCoverTheAnswerRoundedUpToAPowerOfTwo) {
+  ReplicaSpec spec = small();
+  spec.reservation = Reservation::power_of_two;
+  Engine engine(spec);
+  engine.send(0, 100, 33);  // 100 + 64 = 164: a region of 256, where the exact 132 would do with 256 as well
+  engine.send(0, 60, 33);   // 60 + 64 = 124: 128
+  engine.replica.finish();
+  EXPECT_EQ(engine.metrics.peak_blocks, (256 + 128) / 16);
+}
+
+TEST(Replica, WhatNoRegionCanHoldIsRejectedAndTheRestGoesOn) {
+  ReplicaSpec spec = small();
+  spec.reservation = Reservation::power_of_two;
+  Engine engine(spec);
+  EXPECT_EQ(engine.send(0, 900, 200), "needs a larger region than the engine has");
+  EXPECT_EQ(engine.send(0, 700, 200), "");
+  spec.reservation = Reservation::longest;
+  spec.max_model_len = 512;
+  Engine longest(spec);
+  EXPECT_EQ(longest.send(0, 500, 20), "longer than max_model_len");
+  engine.replica.finish();
+  EXPECT_EQ(engine.metrics.completed, 1);
+}
+
 }  // namespace
 }  // namespace tessera
