@@ -79,8 +79,8 @@ int cache_command(const CacheOptions& options) {
   const DenseTrace trace = load(options);
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   const auto add = [&](const CacheResult& r) {
-    nlohmann::ordered_json blocks = r.blocks;
-    if (r.blocks == kUnboundedBlocks) blocks = "unbounded";
+    nlohmann::ordered_json blocks = r.capacity;
+    if (r.capacity == kUnboundedBlocks) blocks = "unbounded";
     rows.push_back({{"policy", r.policy},
                     {"blocks", blocks},
                     {"requests", r.requests},
@@ -92,7 +92,7 @@ int cache_command(const CacheOptions& options) {
                     {"requests_per_s", r.requests_per_s}});
     if (!options.json)
       fmt::print("{:<12} {:>12} {:>12} {:>12} {:>10.4f} {:>10.4f} {:>14.0f}\n", r.policy,
-                 blocks_text(r.blocks), r.references, r.hits, r.miss_ratio(), r.prefix_hit_ratio(),
+                 blocks_text(static_cast<std::uint32_t>(r.capacity)), r.references, r.hits, r.miss_ratio(), r.prefix_hit_ratio(),
                  r.requests_per_s);
   };
   if (!options.json)
@@ -106,7 +106,7 @@ int cache_command(const CacheOptions& options) {
       const std::uint32_t at = std::min(blocks, curve.saturation());
       CacheResult r;
       r.policy = "lru-mrc";
-      r.blocks = at;
+      r.capacity = at;
       r.requests = static_cast<std::int64_t>(trace.requests());
       r.references = curve.references();
       r.hits = curve.hits(at);
