@@ -24,24 +24,36 @@ class LazyHeap {
  public:
   LazyHeap() : entries_(kRoot) {}
 
-  [[nodiscard]] bool empty() const { return entries_.size() == kRoot; }
+  [[nodiscard]] bool empty() const { return entries_.size() == kRoot + (vacant_ ? 1 : 0); }
 
   void push(std::uint32_t id, Priority priority) {
+    if (vacant_) {
+      vacant_ = false;
+      sink(Entry(id, priority));
+      return;
+    }
     entries_.emplace_back();
     rise(entries_.size() - 1, Entry(id, priority));
   }
 
-  // Removes and returns the id whose `current(id)` is least.
-  template <class Current>
-  std::uint32_t pop(Current&& current) {
+  // Removes and returns the id whose `current(id)` is least. Those likely to be asked for next are told
+  // to `prefetch`.
+  template <class Current, class Prefetch>
+  std::uint32_t pop(Current&& current, Prefetch&& prefetch) {
     TESSERA_CHECK(!empty(), "something is resident");
+    if (vacant_) {
+      vacant_ = false;
+      const Entry last = entries_.back();
+      entries_.pop_back();
+      sink(last);
+    }
     for (;;) {
       const std::uint32_t id = entries_[kRoot].id();
       const Entry now(id, current(id));
       if (now == entries_[kRoot]) {
-        const Entry last = entries_.back();
-        entries_.pop_back();
-        if (!empty()) sink(last);
+        for (std::size_t next = kRoot + 1; next < entries_.size() && next <= kRoot + 4; ++next)
+          prefetch(entries_[next].id());
+        vacant_ = true;
         return id;
       }
       TESSERA_CHECK(entries_[kRoot] < now, "priorities only rise");
@@ -76,6 +88,10 @@ class LazyHeap {
       const std::size_t first = at * 4 - 8;
       std::size_t least = first;
       if (first + 4 <= size) {
+        // The sixteen grandchildren stand together: ask for them before it is known which four it will be.
+        if (first * 4 + 8 <= size)
+          for (std::size_t below = first * 4 - 8; below < first * 4 + 8; below += 4)
+            __builtin_prefetch(&all[below], 1);
         const std::size_t left = first + (all[first + 1] < all[first] ? 1 : 0);
         const std::size_t right = first + 2 + (all[first + 3] < all[first + 2] ? 1 : 0);
         least = all[right] < all[left] ? right : left;
@@ -101,6 +117,9 @@ class LazyHeap {
   }
 
   HugeVector<Entry> entries_;
+  // The root has been popped. An eviction makes room for a key: it takes the root, and need not sink far,
+  // as newcomers have low priority.
+  bool vacant_ = false;
 };
 
 }  // namespace tessera

@@ -40,14 +40,14 @@ class FrequencySketch {
   void add(std::uint32_t id) {
     const std::uint64_t h = hash(id);
     Line& line = lines_[h & mask_];
-    bool added = false;
+    std::uint64_t added = 0;
     for (unsigned row = 0; row < kRows; ++row) {
       const Place at = place(h, row);
-      if ((line[at.word] >> at.shift & kMost) == kMost) continue;
-      line[at.word] += std::uint64_t{1} << at.shift;
-      added = true;
+      const std::uint64_t more = (line[at.word] >> at.shift & kMost) != kMost ? 1 : 0;
+      line[at.word] += more << at.shift;
+      added |= more;
     }
-    if (added && --until_ageing_ == 0) age();
+    if (added != 0 && --until_ageing_ == 0) age();
   }
 
  private:

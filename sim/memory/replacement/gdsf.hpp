@@ -54,7 +54,8 @@ class Gdsf {
     return {std::bit_cast<std::uint64_t>(keys_[id].h), keys_[id].last_use};
   }
   void evict() {
-    const std::uint32_t victim = order_.pop([this](std::uint32_t key) { return priority(key); });
+    const std::uint32_t victim = order_.pop([this](std::uint32_t key) { return priority(key); },
+                                            [this](std::uint32_t key) { prefetch(key); });
     age_ = keys_[victim].h;
     keys_[victim].uses = 0;
     room_ += weight_(victim);

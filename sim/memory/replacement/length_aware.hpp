@@ -28,7 +28,9 @@ class LengthAware {
     if (!hit) {
       key.position = position_;
       if (room_ == 0) {
-        keys_[order_.pop([this](std::uint32_t other) { return priority(other); })].uses = 0;
+        keys_[order_.pop([this](std::uint32_t other) { return priority(other); },
+                         [this](std::uint32_t other) { prefetch(other); })]
+            .uses = 0;
       } else {
         --room_;
       }

@@ -21,7 +21,8 @@ class Lfu {
     const bool hit = contains(id);
     if (!hit) {
       while (room_ < weight_(id)) {
-        const std::uint32_t victim = order_.pop([this](std::uint32_t key) { return priority(key); });
+        const std::uint32_t victim = order_.pop([this](std::uint32_t key) { return priority(key); },
+                                                [this](std::uint32_t key) { prefetch(key); });
         keys_[victim].uses = 0;
         room_ += weight_(victim);
       }

@@ -79,11 +79,15 @@ class WTinyLfu {
       // Main is full and Protected at most 80 % of it: Probation has one, unless Main holds none at all.
       if (keys_.empty(kProbation) || seen_.estimate(candidate) <= seen_.estimate(keys_.oldest(kProbation))) {
         keys_[candidate].list = kAbsent;
+        seen_.prefetch(keys_.oldest(kWindow));
         return;
       }
       keys_[keys_.pop_oldest(kProbation)].list = kAbsent;
     }
     enter(kProbation, candidate);
+    // Those to be compared next.
+    seen_.prefetch(keys_.oldest(kWindow));
+    seen_.prefetch(keys_.oldest(kProbation));
   }
 
   LinkedLists<Node> keys_;
