@@ -8,7 +8,7 @@
 #include "models/hardware/list.hpp"
 #include "models/transformer/kv_layout.hpp"
 #include "sim/cli/commands.hpp"
-#include "sim/memory/prefix_replay.hpp"
+#include "sim/memory/replacement/registry.hpp"
 #include "sim/serving/run_config.hpp"
 #include "traces/formats.hpp"
 

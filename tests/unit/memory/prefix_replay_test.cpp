@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "models/base/error.hpp"
-#include "sim/memory/lru.hpp"
 #include "sim/memory/miss_ratio_curve.hpp"
+#include "sim/memory/replacement/registry.hpp"
 
 namespace tessera {
 namespace {
@@ -91,7 +91,8 @@ TEST(PrefixReplay, AnEmptyTraceHasNoMisses) {
 
 TEST(PrefixReplay, EveryPolicyHasANameADescriptionAndReplays) {
   ASSERT_FALSE(replacement_policies().empty());
-  const DenseTrace trace = keys({1, 2, 3, 1, 2, 3});
+  DenseTrace trace;
+  for (const std::uint64_t key : {1, 2, 3, 1, 2, 3}) trace.add_key(key, 1, 0);
   for (const PolicyEntry& policy : replacement_policies()) {
     EXPECT_FALSE(policy.doc.empty());
     // Where everything fits, policies do not differ: each key misses once.
@@ -109,7 +110,10 @@ std::string error_of(std::string_view policy, std::uint32_t blocks) {
 }
 
 TEST(PrefixReplay, RefusesUnknownPoliciesAndNoBlocks) {
-  EXPECT_EQ(error_of("lri", 5), "cache: policy 'lri' is not known, expected one of lru, did you mean 'lru'?");
+  EXPECT_EQ(
+      error_of("lri", 5),
+      "cache: policy 'lri' is not known, expected one of fifo, lru, clock, sieve, lfu, slru, 2q, arc, lirs, "
+      "s3-fifo, w-tinylfu, gdsf, length-aware, ttl, leaf-first, random, belady, did you mean 'lru'?");
   EXPECT_EQ(error_of("lru", 0), "cache: 0 blocks hold nothing, expected at least 1");
 }
 
