@@ -123,6 +123,7 @@ KvExplanation explain_kv(const Model& model, const KvPrecision& precision, std::
     out.reach = group.rule.reach();
     out.effective_bits = effective_bits(group, precision.base);
     out.layers_held = group.layers_held, out.layers_read = group.layers_read;
+    out.layers_copied = group.layers_copied;
     out.entry_bytes = group.entry_bytes, out.entry_formula = group.entry_formula;
     out.bytes_per_token = group.bytes_per_token();
     out.tokens_held = group.tokens_held(context);
@@ -161,6 +162,7 @@ std::string to_text(const KvExplanation& e) {
   for (const KvExplanation::Group& group : e.per_group) {
     text += fmt::format("  {:<20} {} layers", group.name, group.layers_held);
     if (group.layers_read != group.layers_held) text += fmt::format(" (read by {})", group.layers_read);
+    if (group.layers_copied > 0) text += fmt::format(", {} copied from other stages", group.layers_copied);
     text += fmt::format(", {}, {}: {}", group.retention_text, group.entry_formula,
                         bytes_text(group.retention == "state" ? group.state_bytes : group.bytes_at_context));
     if (group.selects) text += fmt::format(", of which a step reads {}", bytes_text(group.decode_read_bytes));

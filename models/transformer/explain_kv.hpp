@@ -24,6 +24,7 @@ struct KvExplanation {
     double effective_bits = 0;      // per number, scales included; 0 for a state
     std::int64_t layers_held = 0;
     std::int64_t layers_read = 0;
+    std::int64_t layers_copied = 0;  // of layers_held, copies of another pipeline stage's
     std::int64_t entry_bytes = 0;
     std::string entry_formula;
     std::int64_t bytes_per_token = 0;

@@ -254,6 +254,12 @@ std::int64_t KvLayout::bytes_in_group_blocks(std::int64_t context, std::int64_t 
   });
 }
 
+std::int64_t KvLayout::peak_bytes_in_group_blocks(std::int64_t context, std::int64_t block_tokens) const {
+  return sum_over(groups, [&](const KvGroup& g) {
+    return g.rule.peak_pages(context, block_tokens) * g.block_bytes(block_tokens);
+  });
+}
+
 KvPrecision resolve_kv_precision(const Model& model, const std::string& name) {
   const DType base = model.precision.activations();
   const KvCacheSpec& spec = model.kv_cache;

@@ -92,6 +92,9 @@ struct KvLayout {
   [[nodiscard]] std::int64_t blocks_held(std::int64_t context, std::int64_t block_tokens) const;
   // Bytes a sequence occupies if each group has blocks of its own, partly filled blocks included.
   [[nodiscard]] std::int64_t bytes_in_group_blocks(std::int64_t context, std::int64_t block_tokens) const;
+  // The most it occupies so on its way to the context.
+  [[nodiscard]] std::int64_t peak_bytes_in_group_blocks(std::int64_t context,
+                                                        std::int64_t block_tokens) const;
 };
 
 // Layers [first, first + count) of a pipeline stage.

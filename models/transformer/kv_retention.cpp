@@ -131,6 +131,27 @@ std::int64_t RetentionRule::pages(std::int64_t context, std::int64_t block_token
   return ceil_div(context, block_tokens) - std::max<std::int64_t>(0, live.first_live - live.kept_prefix);
 }
 
+std::int64_t RetentionRule::peak_pages(std::int64_t context, std::int64_t block_tokens) const {
+  const std::int64_t all = ceil_div(context, block_tokens);
+  const std::int64_t span = ceil_div(window - 1 + block_tokens, block_tokens);
+  switch (kind) {
+    case Retention::window:
+      return std::min(all, ceil_div(std::min(sinks, context), block_tokens) + span);
+    case Retention::chunked:
+      return std::min(all, span);
+    case Retention::strided: {
+      if (stride >= block_tokens) return held(context);
+      const std::int64_t made = ceil_div(appended(context) * stride, block_tokens);
+      return slots > 0 ? std::min(made, ceil_div((slots - 1) * stride + block_tokens, block_tokens)) : made;
+    }
+    case Retention::full:
+    case Retention::cascade:
+    case Retention::state:
+      return pages(context, block_tokens);
+  }
+  return all;
+}
+
 RetentionRule::LivePages RetentionRule::live_pages(std::int64_t context, std::int64_t block_tokens) const {
   switch (kind) {
     case Retention::full:

@@ -46,6 +46,8 @@ struct RetentionRule {
   // Entries one page has room for, and pages with at least one held entry.
   [[nodiscard]] std::int64_t entries_per_page(std::int64_t block_tokens) const;
   [[nodiscard]] std::int64_t pages(std::int64_t context, std::int64_t block_tokens) const;
+  // The most pages any prefix of the sequence needs, at the worst alignment of window and page.
+  [[nodiscard]] std::int64_t peak_pages(std::int64_t context, std::int64_t block_tokens) const;
 
   // Pages that must stay if a page spans all layers: those below `kept_prefix` hold sinks, those from
   // `first_live` on recent entries.

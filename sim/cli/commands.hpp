@@ -48,9 +48,16 @@ struct ExplainOptions {
   std::int64_t tp = 1;
   double utilization = 0.9;
   std::vector<std::string> overrides;
+  std::vector<std::string> compare;  // shapes (kv)
+  std::int64_t batch = 0;            // 0: as many as fit
+  std::int64_t seats = 256;
+  std::string layers;  // "16-31": a pipeline stage (kv)
   bool json = false;
 };
 int explain_command(const ExplainOptions& options);
+
+struct Model;
+int explain_kv_compare(const ExplainOptions& options, const Model& model);
 
 int list_command(const std::string& what, bool json);
 int config_schema_command(bool json);

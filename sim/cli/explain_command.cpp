@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "models/base/text.hpp"
@@ -26,10 +27,30 @@ Model model_of(const ExplainOptions& options) {
   return model;
 }
 
+// "16-31" -> layers 16 to 31, both included.
+LayerRange stage_of(const std::string& text, const Model& model) {
+  if (text.empty()) return {};
+  LayerRange range;
+  std::int64_t last = -1;
+  const char* end = text.data() + text.size();
+  const auto a = std::from_chars(text.data(), end, range.first);
+  if (a.ec == std::errc{} && a.ptr != end && *a.ptr == '-') {
+    const auto b = std::from_chars(a.ptr + 1, end, last);
+    if (b.ec != std::errc{} || b.ptr != end) last = -1;
+  }
+  if (range.first < 0 || last < range.first || last >= model.layers)
+    throw InputError(fmt::format(
+        "--layers: '{}' is not valid, expected FIRST-LAST with 0 <= FIRST <= LAST < {}", text, model.layers));
+  range.count = last - range.first + 1;
+  return range;
+}
+
 int explain_kv_command(const ExplainOptions& options) {
   const Model model = model_of(options);
-  const KvExplanation e = explain_kv(model, resolve_kv_precision(model, options.kv_dtype),
-                                     parse_tokens(options.context, "--context"), options.tp);
+  if (!options.compare.empty()) return explain_kv_compare(options, model);
+  const KvExplanation e =
+      explain_kv(model, resolve_kv_precision(model, options.kv_dtype),
+                 parse_tokens(options.context, "--context"), options.tp, stage_of(options.layers, model));
   for (const std::string& warning : e.warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (!options.json) {
     fmt::print("{}", to_text(e));
@@ -41,6 +62,11 @@ int explain_kv_command(const ExplainOptions& options) {
                       {"retention", g.retention},
                       {"window", g.window},
                       {"sinks", g.sinks},
+                      {"stride", g.stride},
+                      {"reach", g.reach},
+                      {"entries_formula", g.retention_formula},
+                      {"effective_bits", g.effective_bits},
+                      {"layers_copied", g.layers_copied},
                       {"layers_held", g.layers_held},
                       {"layers_read", g.layers_read},
                       {"entry_bytes", g.entry_bytes},
@@ -49,6 +75,8 @@ int explain_kv_command(const ExplainOptions& options) {
                       {"tokens_held", g.tokens_held},
                       {"bytes_at_context", g.bytes_at_context},
                       {"decode_read_bytes", g.decode_read_bytes},
+                      {"decode_write_bytes", g.decode_write_bytes},
+                      {"numbers_converted", g.numbers_converted},
                       {"state_bytes", g.state_bytes}});
   const nlohmann::ordered_json out{{"model", e.model},
                                    {"source", e.source},
@@ -59,6 +87,9 @@ int explain_kv_command(const ExplainOptions& options) {
                                    {"unbounded_bytes_per_token", e.unbounded_bytes_per_token},
                                    {"bytes_at_context", e.bytes_at_context},
                                    {"decode_read_bytes", e.decode_read_bytes},
+                                   {"decode_write_bytes", e.decode_write_bytes},
+                                   {"numbers_converted", e.numbers_converted},
+                                   {"residual_bytes", e.residual_bytes},
                                    {"state_bytes", e.state_bytes},
                                    {"per_group", groups},
                                    {"formula", e.formula},

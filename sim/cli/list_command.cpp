@@ -7,6 +7,7 @@
 #include "models/base/text.hpp"
 #include "models/hardware/list.hpp"
 #include "models/transformer/kv_layout.hpp"
+#include "models/transformer/kv_shapes.hpp"
 #include "sim/cli/commands.hpp"
 #include "sim/memory/replacement/registry.hpp"
 #include "sim/serving/run_config.hpp"
@@ -106,15 +107,22 @@ int list_command(const std::string& what, bool json) {
     std::vector<std::pair<std::string, std::string>> entries;
     for (const TraceFormat& format : trace_formats()) entries.emplace_back(format.name, format.description);
     names(entries, json);
+  } else if (what == "shapes") {
+    std::vector<std::pair<std::string, std::string>> entries;
+    for (const ShapePart& part : shape_parts()) entries.emplace_back(part.syntax, part.doc);
+    for (const KvFormat& format : kv_formats()) entries.emplace_back(format.name, format.doc);
+    names(entries, json);
   } else if (what == "engines")
     names(config_folder("engines"), json);
   else if (what == "fabrics")
     names(config_folder("fabrics"), json);
   else
     throw InputError(fmt::format(
-        "list: '{}' is not known, expected gpus, models, policies, schedulers, formats, engines or fabrics{}",
+        "list: '{}' is not known, expected gpus, models, shapes, policies, schedulers, formats, engines or "
+        "fabrics{}",
         what,
-        did_you_mean(what, {"gpus", "models", "policies", "schedulers", "formats", "engines", "fabrics"})));
+        did_you_mean(
+            what, {"gpus", "models", "shapes", "policies", "schedulers", "formats", "engines", "fabrics"})));
   return kOk;
 }
 

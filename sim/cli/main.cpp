@@ -132,15 +132,27 @@ int run(int argc, char** argv) {
       ->take_all()
       ->allow_extra_args(false)
       ->trigger_on_parse(false);
+  explain_app
+      ->add_option(
+          "--compare", explain_options.compare,
+          "cache shapes side by side, e.g. base,mqa,mla,cla-2,local-5-1024+fp8 (kv; see list shapes)")
+      ->delimiter(',');
+  explain_app
+      ->add_option("--batch", explain_options.batch, "decoding sequences; 0: as many as fit (--compare)")
+      ->check(CLI::Range(0, 65536));
+  explain_app->add_option("--seats", explain_options.seats, "most sequences at once (--compare)")
+      ->check(CLI::Range(1, 65536));
+  explain_app->add_option("--layers", explain_options.layers, "a pipeline stage, e.g. 16-31 (kv)");
   explain_app->add_flag("--json", explain_options.json, "machine-readable");
   explain_app->callback([&] { code = explain_command(explain_options); });
 
   std::string list_what;
   bool list_json = false;
   CLI::App* list_app = app.add_subcommand(
-      "list", "what there is: gpus, models, policies, schedulers, formats, engines, fabrics");
+      "list", "what there is: gpus, models, shapes, policies, schedulers, formats, engines, fabrics");
   list_app
-      ->add_option("WHAT", list_what, "gpus | models | policies | schedulers | formats | engines | fabrics")
+      ->add_option("WHAT", list_what,
+                   "gpus | models | shapes | policies | schedulers | formats | engines | fabrics")
       ->required();
   list_app->add_flag("--json", list_json, "machine-readable");
   list_app->callback([&] { code = list_command(list_what, list_json); });

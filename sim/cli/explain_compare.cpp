@@ -1,0 +1,83 @@
+// `explain kv --compare SHAPE,..`: a table or JSON of one model in several cache shapes.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "models/base/text.hpp"
+#include "sim/cli/commands.hpp"
+#include "sim/serving/compare_shapes.hpp"
+#include "sim/serving/run_config.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr const char* kDefaultGpu = "h100-sxm";
+
+nlohmann::ordered_json to_json(const ShapeReport& r) {
+  nlohmann::ordered_json out{{"shape", r.shape}, {"kv_dtype", r.kv_dtype}};
+  if (!r.refusal.empty()) {
+    out["refusal"] = r.refusal;
+    return out;
+  }
+  out["bytes_per_token"] = r.bytes_per_token;
+  out["bytes_at_context"] = r.bytes_at_context;
+  out["decode_read_bytes"] = r.decode_read_bytes;
+  out["seat_bytes"] = r.seat_bytes;
+  out["weight_bytes"] = r.weight_bytes;
+  out["kv_memory_bytes"] = r.kv_memory_bytes;
+  out["max_batch"] = r.max_batch;
+  out["max_context"] = r.max_context == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(r.max_context);
+  out["batch"] = r.batch;
+  out["step_ms"] = r.step_ms;
+  out["decode_tokens_s"] = r.decode_tokens_s;
+  out["prefill_ms"] = r.prefill_ms;
+  out["attention_share"] = r.attention_share;
+  out["weight_share"] = r.weight_share;
+  out["reason"] = r.reason;
+  return out;
+}
+
+void print(const ShapeReport& r) {
+  if (!r.refusal.empty()) {
+    fmt::print("{:<22} {:>10}  {}\n", r.shape, human_bytes(static_cast<double>(r.bytes_per_token)),
+               r.refusal);
+    return;
+  }
+  fmt::print("{:<22} {:>10} {:>10} {:>9} {:>13} {:>7} {:>9.2f} {:>10.0f} {:>11.1f}  {}\n", r.shape,
+             human_bytes(static_cast<double>(r.bytes_per_token)),
+             human_bytes(static_cast<double>(r.bytes_at_context)), human_count(r.max_batch),
+             r.max_context == 0 ? "any" : human_count(r.max_context), human_count(r.batch), r.step_ms,
+             r.decode_tokens_s, r.prefill_ms, r.reason);
+}
+
+}  // namespace
+
+int explain_kv_compare(const ExplainOptions& options, const Model& model) {
+  CompareSetup setup;
+  setup.gpu = load_gpu(options.gpu.empty() ? kDefaultGpu : options.gpu);
+  setup.engine = load_engine_profile(kDefaultEngineProfile);
+  setup.tp = options.tp;
+  setup.context = parse_tokens(options.context, "--context");
+  if (setup.context < 1) throw InputError("--context: 0 is not valid, expected at least 1 token");
+  setup.batch = options.batch;
+  setup.seats = std::max(options.seats, options.batch);
+  setup.block_tokens = setup.engine.block_tokens;
+  setup.utilization = options.utilization;
+  std::vector<ShapeReport> reports;
+  for (const std::string& shape : options.compare)
+    reports.push_back(report_shape(setup, apply_shape(model, shape, options.kv_dtype)));
+  if (options.json) {
+    nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+    for (const ShapeReport& r : reports) rows.push_back(to_json(r));
+    fmt::print("{}\n", rows.dump(2));
+    return kOk;
+  }
+  fmt::print("{} on {} x {}, {} tokens each, {} seats (figures of one rank; decode rate of the engine)\n",
+             model.name, setup.tp, setup.gpu.name, human_count(setup.context), setup.seats);
+  fmt::print("{:<22} {:>10} {:>10} {:>9} {:>13} {:>7} {:>9} {:>10} {:>11}\n", "shape", "B/token", "sequence",
+             "max batch", "max context", "batch", "step ms", "decode t/s", "prefill ms");
+  for (const ShapeReport& r : reports) print(r);
+  return kOk;
+}
+
+}  // namespace tessera
