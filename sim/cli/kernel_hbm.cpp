@@ -80,7 +80,7 @@ Measured measure_pattern(const HbmSpec& spec, const HbmOptions& options) {
 // What lies together of one token in a block: keys and values have tensors of their own, a latent has one.
 std::int64_t piece_bytes_per_token(const HbmOptions& options) {
   const Model model = load_model(options.model);
-  const KvLayout layout = make_kv_layout(model, resolve_kv_dtype(model, options.kv_dtype), options.tp);
+  const KvLayout layout = make_kv_layout(model, resolve_kv_precision(model, options.kv_dtype), options.tp);
   std::int64_t entry = 0;
   for (const KvGroup& group : layout.groups) entry = std::max(entry, group.entry_bytes);
   if (entry == 0)

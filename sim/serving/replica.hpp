@@ -26,32 +26,17 @@
 #include <string>
 #include <vector>
 
-#include "sim/memory/block_pool.hpp"
-#include "sim/memory/buddy.hpp"
 #include "sim/serving/decode_set.hpp"
+#include "sim/serving/kv_memory.hpp"
 #include "sim/serving/metrics.hpp"
 #include "sim/serving/step.hpp"
 
 namespace tessera {
 
-// How KV memory is given out: in blocks as tokens come, or as one contiguous region at admission, of the size
-// of the longest request, of the prompt and the output rounded up to a power of two, or of what will be used.
-// Regions come from a buddy memory (Orca Max / Pow2 / Oracle of arXiv 2309.06180).
-enum class Reservation : std::uint8_t { none, longest, power_of_two, exact };
-
 struct ReplicaSpec {
   std::int64_t max_num_seqs = 256;
   std::int64_t max_batched_tokens = 2048;
-  std::int64_t max_model_len = 0;  // 0: no limit but capacity
-  std::int64_t block_tokens = 16;
-  std::int64_t kv_blocks = 0;                   // blocks requests can hold (a null block already taken off)
-  Reservation reservation = Reservation::none;  // not none: no prefix cache, no preemption
-  bool prefix_cache = true;
-  bool hashed_prompts = true;  // false: no request will bring block hashes, so none are kept
-  // Scheduler rules (values differ between vllm and sarathi).
-  bool reserve_full_prompt = true;    // all known tokens must fit before a request is admitted
-  bool allocate_full_prompt = false;  // and are allocated at once (Sarathi-Serve, vLLM V0)
-  double watermark = 0;               // share of blocks admission leaves free
+  KvMemorySpec memory;
   // Engine timing.
   int async_depth = 2;
   std::int64_t host_base_ps = 0;  // per step, before its launch
@@ -89,17 +74,12 @@ class Replica {
   [[nodiscard]] std::int64_t outstanding() const {
     return static_cast<std::int64_t>(waiting_.size()) + running_count_;
   }
-  [[nodiscard]] const BlockPool& pool() const { return pool_; }
+  [[nodiscard]] const KvMemory& memory() const { return *memory_; }
 
  private:
   using Slot = std::uint32_t;
   static constexpr Slot kNone = ~Slot{0};
   static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
-
-  struct SavedBlock {
-    BlockId id;
-    std::uint32_t generation;
-  };
 
   struct Sequence {
     RequestRecord record;
@@ -110,10 +90,6 @@ class Replica {
     Slot prev = kNone, next = kNone;  // running list, in admission order
     std::uint64_t admitted = 0;       // admission number
     bool released = false;            // blocks already given back (preempted with its last token in flight)
-    std::vector<BlockId> blocks;
-    BuddyMemory::Region region;         // where memory is reserved at admission
-    std::vector<std::uint64_t> hashes;  // of full prompt blocks
-    std::vector<SavedBlock> saved;      // full blocks held when preempted
   };
 
   struct Flight {  // a launched step
@@ -138,33 +114,25 @@ class Replica {
   void grow_decodes();
   bool continue_partial(std::int64_t& budget);
   void admit(std::int64_t now, std::int64_t& budget);
-  void run_chunk(Slot slot, std::int64_t tokens);
-  std::int64_t find_prefix(Sequence& seq, std::vector<BlockId>& hit, std::int64_t& in_free_queue) const;
+  bool run_chunk(Slot slot, std::int64_t tokens);
 
   void preempt(Slot victim);
-  void release_blocks(Sequence& seq, std::int64_t computed);
-  void publish_full_blocks(Sequence& seq, std::int64_t before, std::int64_t after);
+  void leave_memory(Slot slot, bool comes_back);
   void leave_running(Slot slot);
   void launch(std::int64_t now, const StepPrice& price, std::int64_t step_index);
   [[nodiscard]] bool stopped() const { return spec_.stop != nullptr && *spec_.stop != 0; }
   void retire_price();
   Slot new_slot();
-  [[nodiscard]] bool reserves() const { return spec_.reservation != Reservation::none; }
-  [[nodiscard]] std::int64_t region_tokens(const RequestRecord& request) const;
-  // Blocks the next decode step takes.
-  [[nodiscard]] std::size_t blocks_to_grow() const { return reserves() ? 0 : decodes_.crossing().size(); }
-  std::string reject(const char* reason);
+  std::string reject(const std::string& reason);
 
   ReplicaSpec spec_;
   StepCost& cost_;
   Metrics& metrics_;
-  BlockPool pool_;
-  BuddyMemory regions_;  // of the same memory, used instead of the pool where it is reserved
+  std::unique_ptr<KvMemory> memory_;
   DecodeSet decodes_;
 
   std::vector<Sequence> seqs_;
   std::vector<Slot> free_slots_;
-  std::vector<std::vector<BlockId>> spare_tables_;  // the room of block tables given back, most recent last
   std::deque<Slot> waiting_;
   Slot running_head_ = kNone, running_tail_ = kNone;
   std::int64_t running_count_ = 0;
@@ -188,14 +156,7 @@ class Replica {
 
   std::vector<PrefillChunk> chunks_;
   std::vector<Slot> scratch_;
-  std::vector<BlockId> hit_, fresh_;
-  std::int64_t min_free_for_admission_ = 0;
-  // Blocks in tables x block_tokens, shared ones counted per holder; or tokens of regions.
-  std::int64_t held_slots_ = 0;
   std::int64_t resident_ = 0;  // tokens computed or being computed of running requests
-  // Slots that will be used later: of blocks allocated ahead for a prompt, or of the rest of all regions.
-  std::int64_t reserved_ = 0;
-  std::int64_t final_tokens_ = 0;  // of running requests with a region: what each will have stored at its end
 };
 
 }  // namespace tessera
