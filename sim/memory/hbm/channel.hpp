@@ -12,6 +12,7 @@
 // Left out: refresh per bank, forwarding from the write queue, an age limit against starvation by hits.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "sim/memory/hbm/pseudo_channel.hpp"
@@ -33,12 +34,25 @@ class HbmChannel {
   HbmCommand issue(HbmTick until = kHbmNever);
 
  private:
+  // The best of the pseudo-channels' offers: earliest, then oldest.
+  struct Next {
+    HbmTick time = kHbmNever;
+    std::uint64_t age = 0;
+    std::uint32_t half = 0, bank = 0;
+    bool opens = false;
+    void consider(const HbmOffer& offer, std::uint32_t from_half, bool activate) {
+      if (offer.time > time || (offer.time == time && offer.age >= age)) return;
+      *this = {offer.time, offer.age, from_half, offer.bank, activate};
+    }
+  };
+
   void choose_mode();
-  [[nodiscard]] HbmTick on_row_bus(HbmTick ready, HbmTick grain) const;
-  HbmCommand issue_column(HbmTick now);
-  HbmCommand issue_row(HbmTick now);
-  HbmCommand issue_maintenance(HbmPseudoChannel& half, std::uint32_t index, HbmTick now);
-  [[nodiscard]] HbmTick maintenance_time(const HbmPseudoChannel& half) const;
+  HbmCommand command_to(HbmCommand::Kind kind, std::uint32_t half, std::uint32_t bank) const;
+  HbmCommand issue_column(const Next& next);
+  HbmCommand issue_activate(const Next& next);
+  HbmCommand issue_precharge(const Next& next);
+  HbmCommand issue_maintenance(std::uint32_t index);
+  [[nodiscard]] std::pair<std::uint32_t, HbmTick> next_maintenance() const;
 
   HbmTicks ticks_;
   HbmSlots slots_;
@@ -48,6 +62,7 @@ class HbmChannel {
   std::int64_t drain_high_, drain_low_;
   std::uint64_t arrivals_ = 0;
   HbmTick now_ = 0, row_bus_ = 0, column_bus_ = 0;
+  HbmTick maintenance_from_ = 0;  // no pseudo-channel is due or refreshing before this
 };
 
 }  // namespace tessera
