@@ -64,14 +64,14 @@ HbmCommand HbmChannel::issue(HbmTick until) {
     const HbmTick activate_from = whole_clock(row_bus);
     const HbmTick precharge_from = align_up(row_bus, ticks_.precharge_grain);
     Next column, row;
-    for (std::uint32_t i = 0; i < halves_.size(); ++i) {
-      HbmPseudoChannel& half = halves_[i];
-      if (half.refreshing) continue;
-      column.consider(half.column_offer(column_from), i, false);
-      row.consider(half.activate_offer(activate_from), i, true);
-      row.consider(half.precharge_offer(precharge_from), i, false);
+    HbmPseudoChannel* const end = halves_.data() + halves_.size();
+    for (HbmPseudoChannel* half = halves_.data(); half != end; ++half) {
+      if (half->refreshing) continue;
+      column.consider(half->column_offer(column_from), half, false);
+      row.consider(half->activate_offer(activate_from), half, true);
+      row.consider(half->precharge_offer(precharge_from), half, false);
     }
-    const HbmTick next = std::min(column.time, row.time);
+    const HbmTick next = std::min(column.offer->time, row.offer->time);
     if (next >= maintenance_from_) {
       const auto [half, at] = next_maintenance();
       if (at <= next) {
@@ -85,12 +85,14 @@ HbmCommand HbmChannel::issue(HbmTick until) {
     }
     if (next > until || next >= kHbmNever) return {};
     now_ = next;
-    if (column.time <= next) return issue_column(column);
-    return row.opens ? issue_activate(row) : issue_precharge(row);
+    if (column.offer->time <= next) return issue_column(*column.half, column.offer->bank);
+    return row.opens ? issue_activate(*row.half, row.offer->bank)
+                     : issue_precharge(*row.half, row.offer->bank);
   }
 }
 
-// The pseudo-channel whose refresh is next, and when: the moment it is due, or its next command on that way.
+// The pseudo-channel whose refresh is next, and when: the moment it is due, or
+// its next command on that way.
 std::pair<std::uint32_t, HbmTick> HbmChannel::next_maintenance() const {
   std::pair<std::uint32_t, HbmTick> first{0, kHbmNever};
   for (std::uint32_t i = 0; i < halves_.size(); ++i) {
@@ -106,20 +108,20 @@ std::pair<std::uint32_t, HbmTick> HbmChannel::next_maintenance() const {
   return first;
 }
 
-HbmCommand HbmChannel::command_to(HbmCommand::Kind kind, std::uint32_t half, std::uint32_t bank) const {
+HbmCommand HbmChannel::command_to(HbmCommand::Kind kind, const HbmPseudoChannel& half,
+                                  std::uint32_t bank) const {
   HbmCommand command;
   command.kind = kind;
   command.time = now_;
-  command.at.pseudo_channel = static_cast<std::uint8_t>(half);
+  command.at.pseudo_channel = static_cast<std::uint8_t>(&half - halves_.data());
   command.at.bank = static_cast<std::uint8_t>(bank);
   return command;
 }
 
-HbmCommand HbmChannel::issue_column(const Next& next) {
+HbmCommand HbmChannel::issue_column(HbmPseudoChannel& half, std::uint32_t bank) {
   const bool write = mode_ == kHbmWrite;
-  HbmCommand command =
-      command_to(write ? HbmCommand::Kind::write : HbmCommand::Kind::read, next.half, next.bank);
-  const HbmSlots::Id id = halves_[next.half].column(slots_, next.bank, now_);
+  HbmCommand command = command_to(write ? HbmCommand::Kind::write : HbmCommand::Kind::read, half, bank);
+  const HbmSlots::Id id = half.column(slots_, bank, now_);
   const HbmSlots::Slot& slot = slots_[id];
   column_bus_ = now_ + ticks_.bus_column;
   if (!slot.activated) --queued_[mode_];
@@ -134,9 +136,9 @@ HbmCommand HbmChannel::issue_column(const Next& next) {
   return command;
 }
 
-HbmCommand HbmChannel::issue_activate(const Next& next) {
-  HbmCommand command = command_to(HbmCommand::Kind::activate, next.half, next.bank);
-  HbmSlots::Slot& asker = slots_[halves_[next.half].activate(slots_, next.bank, now_)];
+HbmCommand HbmChannel::issue_activate(HbmPseudoChannel& half, std::uint32_t bank) {
+  HbmCommand command = command_to(HbmCommand::Kind::activate, half, bank);
+  HbmSlots::Slot& asker = slots_[half.activate(slots_, bank, now_)];
   if (!asker.activated) --queued_[mode_];
   asker.activated = true;
   row_bus_ = now_ + ticks_.bus_activate;
@@ -144,10 +146,10 @@ HbmCommand HbmChannel::issue_activate(const Next& next) {
   return command;
 }
 
-HbmCommand HbmChannel::issue_precharge(const Next& next) {
-  HbmCommand command = command_to(HbmCommand::Kind::precharge, next.half, next.bank);
-  command.at.row = halves_[next.half].row(next.bank);
-  halves_[next.half].precharge(slots_, next.bank, now_);
+HbmCommand HbmChannel::issue_precharge(HbmPseudoChannel& half, std::uint32_t bank) {
+  HbmCommand command = command_to(HbmCommand::Kind::precharge, half, bank);
+  command.at.row = half.row(bank);
+  half.precharge(slots_, bank, now_);
   row_bus_ = now_ + ticks_.bus_precharge;
   return command;
 }
@@ -159,14 +161,14 @@ HbmCommand HbmChannel::issue_maintenance(std::uint32_t index) {
   if (close) {
     half.precharge_all(slots_, now_);
     row_bus_ = now_ + ticks_.bus_precharge;
-    return command_to(HbmCommand::Kind::precharge_all, index, 0);
+    return command_to(HbmCommand::Kind::precharge_all, half, 0);
   }
   half.refresh(now_);
   row_bus_ = now_ + ticks_.bus_refresh;
   maintenance_from_ = kHbmNever;
   for (const HbmPseudoChannel& h : halves_)
     maintenance_from_ = std::min(maintenance_from_, h.refreshing ? 0 : h.refresh_due);
-  return command_to(HbmCommand::Kind::refresh, index, 0);
+  return command_to(HbmCommand::Kind::refresh, half, 0);
 }
 
 }  // namespace tessera
