@@ -61,6 +61,9 @@ void HbmTiming::describe(Fields& f) {
   f.check(ccd_short >= burst && ccd_long >= ccd_short && ccd_stack >= burst, "ccd_short",
           "column commands overlap on the data bus, expected burst <= ccd_short <= ccd_long");
   f.check(rrd_long >= rrd_short, "rrd_long", "shorter than rrd_short, expected at least as long");
+  f.check(cl + burst <= rtw + cwl, "rtw",
+          "write data would meet read data on the bus, expected at least cl + burst - cwl");
+  f.check(wtr_long >= wtr_short, "wtr_long", "shorter than wtr_short, expected at least as long");
   f.check(rfc < refi, "rfc", "a refresh outlasts its interval, expected less than refi");
 }
 

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -59,22 +59,16 @@ Measured measure(const HbmSpec& spec, const HbmOptions& options, const Pattern& 
   return m;
 }
 
-// Reads and writes walk through halves of the rows, as the two operands of a copy would.
 template <class Pattern>
-Measured measure_mixed(const HbmSpec& spec, const HbmOptions& options, const Pattern& reads,
-                       const Pattern& writes) {
-  const auto per_million = static_cast<std::uint32_t>(std::llround(options.write_fraction * 1e6));
-  return measure(spec, options, HbmMixed<Pattern>(reads, writes, per_million));
+Measured measure_mixed(const HbmSpec& spec, const HbmOptions& options, const Pattern& pattern) {
+  return measure(spec, options, HbmMixed<Pattern>(pattern, options.write_fraction));
 }
 
 Measured measure_pattern(const HbmSpec& spec, const HbmOptions& options) {
   const HbmShape shape(spec);
-  const std::uint32_t half = shape.rows / 2;
-  if (options.pattern == "stream")
-    return measure_mixed(spec, options, HbmStream(shape), HbmStream(shape, half));
-  if (options.pattern == "sequential")
-    return measure_mixed(spec, options, HbmSequential(shape), HbmSequential(shape, half));
-  return measure_mixed(spec, options, HbmRandom(shape, options.seed), HbmRandom(shape, options.seed + 1));
+  if (options.pattern == "stream") return measure_mixed(spec, options, HbmStream(shape));
+  if (options.pattern == "sequential") return measure_mixed(spec, options, HbmSequential(shape));
+  return measure_mixed(spec, options, HbmRandom(shape, options.seed));
 }
 
 // What lies together of one token in a block: keys and values have tensors of their own, a latent has one.
@@ -187,7 +181,7 @@ void add_kernel_hbm(CLI::App& kernel, int& code) {
   kernel.add_option("--memory", o->memory, "a name under configs/memories, or a file");
   kernel.add_option("--pattern", o->pattern, "stream | sequential | random | gather");
   kernel.add_option("--bytes", o->bytes, "to move, e.g. 64M");
-  kernel.add_option("--write-fraction", o->write_fraction, "part of the requests that write")
+  kernel.add_option("--write-fraction", o->write_fraction, "part of the requests that write, in place")
       ->check(CLI::Range(0.0, 1.0));
   kernel.add_flag("--no-refresh", o->no_refresh, "never refresh");
   kernel.add_option("--seed", o->seed, "of random and gather");

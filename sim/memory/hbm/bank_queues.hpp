@@ -65,15 +65,20 @@ struct HbmList {
   }
 };
 
-// Moves the requests of `row` from one list to the other; both stay in order of age.
+// Moves the requests of `row` from one list to the end of the other; both stay in order of age.
 inline void split_row(HbmSlots& slots, HbmList& from, HbmList& to, std::uint32_t row) {
-  HbmList rest;
+  HbmSlots::Id before = HbmSlots::kNone;
   for (HbmSlots::Id id = from.head; id != HbmSlots::kNone;) {
     const HbmSlots::Id next = slots[id].next;
-    (slots[id].row == row ? to : rest).append(slots, id);
+    if (slots[id].row == row) {
+      (before == HbmSlots::kNone ? from.head : slots[before].next) = next;
+      if (from.tail == id) from.tail = before;
+      to.append(slots, id);
+    } else {
+      before = id;
+    }
     id = next;
   }
-  from = rest;
 }
 
 // Empties `from` into `to` by age.

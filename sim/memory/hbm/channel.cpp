@@ -3,9 +3,9 @@
 namespace tessera {
 namespace {
 
-constexpr HbmTick kClock = 2;  // half clocks
-
-HbmTick align_up(HbmTick time, HbmTick grain) { return (time + grain - 1) / grain * grain; }
+// Grains are one half clock or two.
+HbmTick align_up(HbmTick time, HbmTick grain) { return (time + grain - 1) & -grain; }
+HbmTick whole_clock(HbmTick time) { return align_up(time, 2); }
 
 std::size_t slots_needed(const HbmSpec& spec) {
   // Each bank may hold one read and one write that have left their queue.
@@ -25,6 +25,7 @@ HbmChannel::HbmChannel(const HbmSpec& spec, bool refresh)
     halves_.emplace_back(ticks_);
     if (!refresh) halves_.back().refresh_due = kHbmNever;
   }
+  maintenance_from_ = halves_.front().refresh_due;
 }
 
 void HbmChannel::enqueue(const HbmRequest& request, HbmTick now) {
@@ -52,136 +53,122 @@ void HbmChannel::choose_mode() {
   if (mode_ == kHbmWrite && reads && pending_[kHbmWrite] <= drain_low_) next = kHbmRead;
   if (next == mode_) return;
   mode_ = next;
-  for (HbmPseudoChannel& half : halves_) half.forget_times();
-}
-
-HbmTick HbmChannel::on_row_bus(HbmTick ready, HbmTick grain) const {
-  return align_up(std::max({ready, row_bus_, now_}), grain);
-}
-
-HbmTick HbmChannel::maintenance_time(const HbmPseudoChannel& half) const {
-  if (!half.refreshing) return std::max(half.refresh_due, now_);
-  return half.any_open() ? on_row_bus(half.precharge_all_time(), ticks_.precharge_grain)
-                         : on_row_bus(half.refresh_time(), kClock);
+  for (HbmPseudoChannel& half : halves_) half.serve(slots_, mode_);
 }
 
 HbmCommand HbmChannel::issue(HbmTick until) {
   for (;;) {
     choose_mode();
-    HbmTick column = kHbmNever, row = kHbmNever, maintenance = kHbmNever;
-    std::uint32_t due = 0;
-    for (std::uint32_t i = 0; i < halves_.size(); ++i) {
-      HbmPseudoChannel& half = halves_[i];
-      if (const HbmTick at = maintenance_time(half); at < maintenance) {
-        maintenance = at;
-        due = i;
-      }
-      if (half.refreshing) continue;
-      column = std::min(column, half.column_time(mode_));
-      row = std::min({row, on_row_bus(half.activate_time(mode_), kClock),
-                      on_row_bus(half.precharge_time(mode_), ticks_.precharge_grain)});
+    const HbmTick column_from = whole_clock(std::max(column_bus_, now_));
+    const HbmTick row_bus = std::max(row_bus_, now_);
+    const HbmTick activate_from = whole_clock(row_bus);
+    const HbmTick precharge_from = align_up(row_bus, ticks_.precharge_grain);
+    Next column, row;
+    HbmPseudoChannel* const end = halves_.data() + halves_.size();
+    for (HbmPseudoChannel* half = halves_.data(); half != end; ++half) {
+      if (half->refreshing) continue;
+      column.consider(half->column_offer(column_from), half, false);
+      row.consider(half->activate_offer(activate_from), half, true);
+      row.consider(half->precharge_offer(precharge_from), half, false);
     }
-    column = align_up(std::max({column, column_bus_, now_}), kClock);
-    const HbmTick next = std::min({column, row, maintenance});
+    const HbmTick next = std::min(column.offer->time, row.offer->time);
+    if (next >= maintenance_from_) {
+      const auto [half, at] = next_maintenance();
+      if (at <= next) {
+        if (at > until || at >= kHbmNever) return {};
+        now_ = at;
+        if (halves_[half].refreshing) return issue_maintenance(half);
+        halves_[half].refreshing = true;
+        maintenance_from_ = 0;
+        continue;
+      }
+    }
     if (next > until || next >= kHbmNever) return {};
     now_ = next;
-    if (maintenance <= next) {
-      HbmPseudoChannel& half = halves_[due];
-      if (half.refreshing) return issue_maintenance(half, due, next);
-      half.refreshing = true;
-      continue;
-    }
-    return column <= next ? issue_column(next) : issue_row(next);
+    if (column.offer->time <= next) return issue_column(*column.half, column.offer->bank);
+    return row.opens ? issue_activate(*row.half, row.offer->bank)
+                     : issue_precharge(*row.half, row.offer->bank);
   }
 }
 
-HbmCommand HbmChannel::issue_column(HbmTick now) {
-  HbmPseudoChannel::Choice best;
-  std::uint32_t index = 0;
+// The pseudo-channel whose refresh is next, and when: the moment it is due, or
+// its next command on that way.
+std::pair<std::uint32_t, HbmTick> HbmChannel::next_maintenance() const {
+  std::pair<std::uint32_t, HbmTick> first{0, kHbmNever};
   for (std::uint32_t i = 0; i < halves_.size(); ++i) {
-    if (halves_[i].refreshing || halves_[i].column_time(mode_) > now) continue;
-    if (const auto choice = halves_[i].oldest_column(mode_, now); choice.age < best.age) {
-      best = choice;
-      index = i;
+    const HbmPseudoChannel& half = halves_[i];
+    HbmTick at = std::max(half.refresh_due, now_);
+    if (half.refreshing) {
+      const bool close = half.any_open();
+      const HbmTick ready = close ? half.precharge_all_time() : half.refresh_time();
+      at = align_up(std::max({ready, row_bus_, now_}), close ? ticks_.precharge_grain : 2);
     }
+    if (at < first.second) first = {i, at};
   }
-  TESSERA_CHECK(best.age != HbmPseudoChannel::kNobody, "a read or write was due and nobody is ready");
-  HbmPseudoChannel& half = halves_[index];
-  const HbmSlots::Id id = half.column(slots_, best.bank, mode_, now);
+  return first;
+}
+
+HbmCommand HbmChannel::command_to(HbmCommand::Kind kind, const HbmPseudoChannel& half,
+                                  std::uint32_t bank) const {
+  HbmCommand command;
+  command.kind = kind;
+  command.time = now_;
+  command.at.pseudo_channel = static_cast<std::uint8_t>(&half - halves_.data());
+  command.at.bank = static_cast<std::uint8_t>(bank);
+  return command;
+}
+
+HbmCommand HbmChannel::issue_column(HbmPseudoChannel& half, std::uint32_t bank) {
+  const bool write = mode_ == kHbmWrite;
+  HbmCommand command = command_to(write ? HbmCommand::Kind::write : HbmCommand::Kind::read, half, bank);
+  const HbmSlots::Id id = half.column(slots_, bank, now_);
   const HbmSlots::Slot& slot = slots_[id];
-  column_bus_ = now + ticks_.bus_column;
+  column_bus_ = now_ + ticks_.bus_column;
   if (!slot.activated) --queued_[mode_];
   --pending_[mode_];
-
-  HbmCommand command;
-  command.kind = mode_ == kHbmWrite ? HbmCommand::Kind::write : HbmCommand::Kind::read;
   command.row_hit = !slot.activated;
-  command.at = {slot.row, slot.column, static_cast<std::uint8_t>(best.bank), static_cast<std::uint8_t>(index),
-                mode_ == kHbmWrite};
-  command.time = now;
+  command.at.row = slot.row;
+  command.at.column = slot.column;
+  command.at.write = write;
   command.arrival = slot.arrival;
-  command.done = now + ticks_.burst + (mode_ == kHbmWrite ? ticks_.cwl : ticks_.cl + ticks_.pipeline);
+  command.done = now_ + ticks_.burst + (write ? ticks_.cwl : ticks_.cl + ticks_.pipeline);
   slots_.release(id);
   return command;
 }
 
-HbmCommand HbmChannel::issue_row(HbmTick now) {
-  HbmPseudoChannel::Choice best;
-  std::uint32_t index = 0;
-  bool opens = false;
-  for (std::uint32_t i = 0; i < halves_.size(); ++i) {
-    HbmPseudoChannel& half = halves_[i];
-    if (half.refreshing) continue;
-    if (now % kClock == 0 && half.activate_time(mode_) <= now)
-      if (const auto choice = half.oldest_activate(mode_, now); choice.age < best.age) {
-        best = choice;
-        index = i;
-        opens = true;
-      }
-    if (now % ticks_.precharge_grain == 0 && half.precharge_time(mode_) <= now)
-      if (const auto choice = half.oldest_precharge(mode_, now); choice.age < best.age) {
-        best = choice;
-        index = i;
-        opens = false;
-      }
-  }
-  TESSERA_CHECK(best.age != HbmPseudoChannel::kNobody, "a row command was due and nobody is ready");
-  HbmPseudoChannel& half = halves_[index];
-  HbmCommand command;
-  command.time = now;
-  command.at.pseudo_channel = static_cast<std::uint8_t>(index);
-  command.at.bank = static_cast<std::uint8_t>(best.bank);
-  command.at.row = half.row(best.bank);
-  if (!opens) {
-    half.precharge(slots_, best.bank, now);
-    row_bus_ = now + ticks_.bus_precharge;
-    command.kind = HbmCommand::Kind::precharge;
-    return command;
-  }
-  HbmSlots::Slot& asker = slots_[half.activate(slots_, best.bank, mode_, now)];
+HbmCommand HbmChannel::issue_activate(HbmPseudoChannel& half, std::uint32_t bank) {
+  HbmCommand command = command_to(HbmCommand::Kind::activate, half, bank);
+  HbmSlots::Slot& asker = slots_[half.activate(slots_, bank, now_)];
   if (!asker.activated) --queued_[mode_];
   asker.activated = true;
-  row_bus_ = now + ticks_.bus_activate;
-  command.kind = HbmCommand::Kind::activate;
+  row_bus_ = now_ + ticks_.bus_activate;
   command.at.row = asker.row;
-  command.at.column = asker.column;
   return command;
 }
 
-HbmCommand HbmChannel::issue_maintenance(HbmPseudoChannel& half, std::uint32_t index, HbmTick now) {
-  HbmCommand command;
-  command.time = now;
-  command.at.pseudo_channel = static_cast<std::uint8_t>(index);
-  if (half.any_open()) {
-    half.precharge_all(slots_, now);
-    row_bus_ = now + ticks_.bus_precharge;
-    command.kind = HbmCommand::Kind::precharge_all;
-  } else {
-    half.refresh(now);
-    row_bus_ = now + ticks_.bus_refresh;
-    command.kind = HbmCommand::Kind::refresh;
-  }
+HbmCommand HbmChannel::issue_precharge(HbmPseudoChannel& half, std::uint32_t bank) {
+  HbmCommand command = command_to(HbmCommand::Kind::precharge, half, bank);
+  command.at.row = half.row(bank);
+  half.precharge(slots_, bank, now_);
+  row_bus_ = now_ + ticks_.bus_precharge;
   return command;
+}
+
+// Closes what is open, then refreshes.
+HbmCommand HbmChannel::issue_maintenance(std::uint32_t index) {
+  HbmPseudoChannel& half = halves_[index];
+  const bool close = half.any_open();
+  if (close) {
+    half.precharge_all(slots_, now_);
+    row_bus_ = now_ + ticks_.bus_precharge;
+    return command_to(HbmCommand::Kind::precharge_all, half, 0);
+  }
+  half.refresh(now_);
+  row_bus_ = now_ + ticks_.bus_refresh;
+  maintenance_from_ = kHbmNever;
+  for (const HbmPseudoChannel& h : halves_)
+    maintenance_from_ = std::min(maintenance_from_, h.refreshing ? 0 : h.refresh_due);
+  return command_to(HbmCommand::Kind::refresh, half, 0);
 }
 
 }  // namespace tessera

@@ -41,7 +41,8 @@ HbmGather::HbmGather(const HbmSpec& memory, const HbmGatherSpec& spec)
   for (Stream& stream : streams_) {
     draw_block(stream);
     // Not all at the start of a block.
-    stream.burst += random_() % (stream.end - stream.burst);
+    if (const std::uint64_t chunks = block_bursts_ / chunk_bursts_; chunks > 1)
+      stream.burst += random_() % chunks * chunk_bursts_;
     if (!to_our_chunk(stream)) draw_block(stream);
   }
 }

@@ -18,7 +18,7 @@ HbmRequest HbmStream::next() {
   request.pseudo_channel = static_cast<std::uint8_t>(half_);
   request.bank = shape_.interleaved_bank(bank_);
   request.column = static_cast<std::uint16_t>(burst % shape_.columns);
-  request.row = static_cast<std::uint32_t>((burst / shape_.columns + first_row_) % shape_.rows);
+  request.row = static_cast<std::uint32_t>(burst / shape_.columns % shape_.rows);
   if (++half_ == shape_.pseudo_channels) {
     half_ = 0;
     if (++bank_ == shape_.banks) {
@@ -37,7 +37,7 @@ HbmRequest HbmSequential::next() {
   const std::uint32_t group = bank_ / shape_.stacks % shape_.groups;
   const std::uint32_t bank = bank_ / shape_.stacks / shape_.groups;
   request.bank = static_cast<std::uint8_t>((stack * shape_.groups + group) * shape_.banks_per_group + bank);
-  request.row = (row_ + first_row_) % shape_.rows;
+  request.row = row_ % shape_.rows;
   if (++column_ == shape_.columns) {
     column_ = 0;
     if (++half_ == shape_.pseudo_channels) {

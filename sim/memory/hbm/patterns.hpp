@@ -31,26 +31,22 @@ struct HbmShape {
 
 class HbmStream {
  public:
-  explicit HbmStream(const HbmShape& shape, std::uint32_t first_row = 0)
-      : shape_(shape), first_row_(first_row) {}
+  explicit HbmStream(const HbmShape& shape) : shape_(shape) {}
   HbmRequest next();
 
  private:
   HbmShape shape_;
-  std::uint32_t first_row_;
   std::uint32_t half_ = 0, bank_ = 0;
   std::uint64_t turn_ = 0;  // how often every bank has been visited
 };
 
 class HbmSequential {
  public:
-  explicit HbmSequential(const HbmShape& shape, std::uint32_t first_row = 0)
-      : shape_(shape), first_row_(first_row) {}
+  explicit HbmSequential(const HbmShape& shape) : shape_(shape) {}
   HbmRequest next();
 
  private:
   HbmShape shape_;
-  std::uint32_t first_row_;
   std::uint32_t half_ = 0, column_ = 0, bank_ = 0, row_ = 0;
 };
 
@@ -64,26 +60,24 @@ class HbmRandom {
   sim::RandomStream random_;
 };
 
-// Of every million requests, `per_million` are writes, evenly spread; they run through a pattern of their
-// own.
+// A fraction of a pattern's requests writes: an update in place, so that what a mix costs is turnarounds, not
+// rows that reads and writes close on each other. A Weyl sequence of the golden ratio chooses them: evenly
+// spread, and in step with no stride of the pattern.
 template <class Pattern>
 class HbmMixed {
  public:
-  HbmMixed(Pattern reads, Pattern writes, std::uint32_t per_million)
-      : reads_(reads), writes_(writes), per_million_(per_million) {}
+  HbmMixed(Pattern pattern, double write_fraction)
+      : pattern_(pattern), writes_below_(static_cast<std::uint64_t>(write_fraction * 0x1p32)) {}
   HbmRequest next() {
-    due_ += per_million_;
-    if (due_ < kMillion) return reads_.next();
-    due_ -= kMillion;
-    HbmRequest request = writes_.next();
-    request.write = true;
+    HbmRequest request = pattern_.next();
+    request.write = (weyl_ += 0x9E3779B9) < writes_below_;
     return request;
   }
 
  private:
-  static constexpr std::uint32_t kMillion = 1'000'000;
-  Pattern reads_, writes_;
-  std::uint32_t per_million_, due_ = 0;
+  Pattern pattern_;
+  std::uint64_t writes_below_;  // of 2^32
+  std::uint32_t weyl_ = 0;
 };
 
 }  // namespace tessera

@@ -3,181 +3,167 @@
 namespace tessera {
 namespace {
 
-constexpr std::uint64_t bit(std::uint32_t bank) { return std::uint64_t{1} << bank; }
-
-template <class See>
-void for_each_bank(std::uint64_t banks, See see) {
-  for (; banks != 0; banks &= banks - 1) see(static_cast<std::uint32_t>(std::countr_zero(banks)));
-}
-
 void raise(HbmTick& earliest, HbmTick to) { earliest = std::max(earliest, to); }
 
 }  // namespace
 
 HbmPseudoChannel::HbmPseudoChannel(const HbmTicks& ticks) : ticks_(&ticks) {
   activates_.fill(-ticks.faw);
-  for (std::uint32_t bank = 0; bank < ticks.banks; ++bank)
-    group_[bank] = static_cast<std::uint8_t>(bank / ticks.banks_per_group);
+  for (std::uint32_t bank = 0; bank < ticks.banks; ++bank) {
+    banks_[bank].group = static_cast<std::uint8_t>(bank / ticks.banks_per_group);
+    banks_[bank].stack = static_cast<std::uint8_t>(banks_[bank].group / ticks.groups_per_stack);
+  }
   refresh_due = ticks.refi;
 }
 
-void HbmPseudoChannel::note_heads(const HbmSlots& slots, std::uint32_t bank, HbmMode mode) {
-  const HbmList& hit = hit_[mode][bank];
-  const HbmList& wait = wait_[mode][bank];
-  hits_[mode] = hit.empty() ? hits_[mode] & ~bit(bank) : hits_[mode] | bit(bank);
-  waits_[mode] = wait.empty() ? waits_[mode] & ~bit(bank) : waits_[mode] | bit(bank);
-  if (!hit.empty()) hit_age_[mode][bank] = slots[hit.head].age;
-  if (!wait.empty()) wait_age_[mode][bank] = slots[wait.head].age;
+// Puts a bank into the order its requests of the served kind call for, and offers it.
+void HbmPseudoChannel::place(const HbmSlots& slots, std::uint32_t bank) {
+  Bank& b = banks_[bank];
+  const HbmList& hit = b.hit[mode_];
+  const HbmList& wait = b.wait[mode_];
+  if (!hit.empty()) {
+    const std::uint64_t age = slots[hit.head].age;
+    b.order = Order::hit;
+    by_hit_.insert(bank, age);
+    column_.add(column_ready(bank), age, bank);
+  } else if (wait.empty()) {
+    b.order = Order::none;
+  } else if (const std::uint64_t age = slots[wait.head].age; b.open) {
+    b.order = Order::conflict;
+    by_conflict_.insert(bank, age);
+    precharge_.add(b.precharge_ready, age, bank);
+  } else {
+    b.order = Order::closed;
+    by_closed_.insert(bank, age);
+    activate_.add(activate_ready(bank), age, bank);
+  }
+}
+
+void HbmPseudoChannel::displace(std::uint32_t bank) {
+  switch (banks_[bank].order) {
+    case Order::none:
+      return;
+    case Order::hit:
+      by_hit_.erase(bank);
+      column_.remove(bank);
+      return;
+    case Order::closed:
+      by_closed_.erase(bank);
+      activate_.remove(bank);
+      return;
+    case Order::conflict:
+      by_conflict_.erase(bank);
+      precharge_.remove(bank);
+      return;
+  }
+}
+
+void HbmPseudoChannel::serve(const HbmSlots& slots, HbmMode mode) {
+  for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank) displace(bank);
+  mode_ = mode;
+  column_.forget();
+  activate_.forget();
+  precharge_.forget();
+  for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank) place(slots, bank);
 }
 
 void HbmPseudoChannel::enqueue(HbmSlots& slots, HbmSlots::Id id, std::uint32_t bank, HbmMode mode) {
-  const bool open = (open_ & bit(bank)) != 0;
-  const bool is_hit = open && row_[bank] == slots[id].row;
-  HbmList& list = (is_hit ? hit_ : wait_)[mode][bank];
+  Bank& b = banks_[bank];
+  const bool hits = b.open && b.row == slots[id].row;
+  HbmList& list = hits ? b.hit[mode] : b.wait[mode];
   const bool first = list.empty();
   list.append(slots, id);
-  if (!first) return;  // the bank's candidates are as before
-  note_heads(slots, bank, mode);
-  if (is_hit) {
-    column_at_ = precharge_at_ = kUnknown;  // a hit also keeps the row open
-  } else if (!open) {
-    activate_at_ = kUnknown;
+  // Only the heads of lists decide where a bank stands, and its hits come before its other requests.
+  if (!first || mode != mode_ || (!hits && b.order == Order::hit)) return;
+  displace(bank);
+  place(slots, bank);
+}
+
+HbmSlots::Id HbmPseudoChannel::column(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
+  Bank& b = banks_[bank];
+  displace(bank);
+  for (std::uint32_t s = 0; s < ticks_->stacks; ++s)
+    raise(stack_column_[mode_][s], now + (s == b.stack ? ticks_->ccd_short : ticks_->ccd_stack));
+  raise(group_column_[mode_][b.group], now + ticks_->ccd_long);
+  if (mode_ == kHbmWrite) {
+    for (std::uint32_t s = 0; s < ticks_->stacks; ++s)
+      raise(stack_column_[kHbmRead][s], now + ticks_->write_to_read_short);
+    raise(group_column_[kHbmRead][b.group], now + ticks_->write_to_read_long);
+    raise(b.precharge_ready, now + ticks_->write_to_precharge);
   } else {
-    precharge_at_ = kUnknown;
+    for (std::uint32_t s = 0; s < ticks_->stacks; ++s)
+      raise(stack_column_[kHbmWrite][s], now + ticks_->read_to_write);
+    raise(b.precharge_ready, now + ticks_->read_to_precharge);
   }
-}
-
-HbmTick HbmPseudoChannel::column_time(HbmMode mode) {
-  if (column_at_ != kUnknown) return column_at_;
-  column_at_ = kHbmNever;
-  for_each_bank(hits_[mode],
-                [&](std::uint32_t bank) { column_at_ = std::min(column_at_, column_ready(mode, bank)); });
-  return column_at_;
-}
-
-HbmTick HbmPseudoChannel::activate_time(HbmMode mode) {
-  if (activate_at_ != kUnknown) return activate_at_;
-  activate_at_ = kHbmNever;
-  for_each_bank(activatable(mode),
-                [&](std::uint32_t bank) { activate_at_ = std::min(activate_at_, activate_ready(bank)); });
-  raise(activate_at_, activates_[oldest_activate_] + ticks_->faw);
-  return activate_at_;
-}
-
-HbmTick HbmPseudoChannel::precharge_time(HbmMode mode) {
-  if (precharge_at_ != kUnknown) return precharge_at_;
-  precharge_at_ = kHbmNever;
-  for_each_bank(closable(mode),
-                [&](std::uint32_t bank) { precharge_at_ = std::min(precharge_at_, precharge_ready_[bank]); });
-  return precharge_at_;
-}
-
-HbmPseudoChannel::Choice HbmPseudoChannel::oldest_column(HbmMode mode, HbmTick now) const {
-  Choice best;
-  for_each_bank(hits_[mode], [&](std::uint32_t bank) {
-    if (hit_age_[mode][bank] < best.age && column_ready(mode, bank) <= now)
-      best = {hit_age_[mode][bank], bank};
-  });
-  return best;
-}
-
-HbmPseudoChannel::Choice HbmPseudoChannel::oldest_activate(HbmMode mode, HbmTick now) const {
-  Choice best;
-  for_each_bank(activatable(mode), [&](std::uint32_t bank) {
-    if (wait_age_[mode][bank] < best.age && activate_ready(bank) <= now) best = {wait_age_[mode][bank], bank};
-  });
-  return best;
-}
-
-HbmPseudoChannel::Choice HbmPseudoChannel::oldest_precharge(HbmMode mode, HbmTick now) const {
-  Choice best;
-  for_each_bank(closable(mode), [&](std::uint32_t bank) {
-    if (wait_age_[mode][bank] < best.age && precharge_ready_[bank] <= now)
-      best = {wait_age_[mode][bank], bank};
-  });
-  return best;
-}
-
-HbmSlots::Id HbmPseudoChannel::column(HbmSlots& slots, std::uint32_t bank, HbmMode mode, HbmTick now) {
-  const std::uint32_t group = group_[bank];
-  const HbmTick* same_kind = ticks_->column_to_column(group);
-  const HbmTick* write_to_read = ticks_->write_to_read(group);
-  for (std::uint32_t g = 0; g < ticks_->groups; ++g) {
-    raise(group_column_[mode][g], now + same_kind[g]);
-    if (mode == kHbmWrite)
-      raise(group_column_[kHbmRead][g], now + write_to_read[g]);
-    else
-      raise(group_column_[kHbmWrite][g], now + ticks_->read_to_write);
-  }
-  raise(precharge_ready_[bank],
-        now + (mode == kHbmWrite ? ticks_->write_to_precharge : ticks_->read_to_precharge));
-  const HbmSlots::Id id = hit_[mode][bank].pop(slots);
-  note_heads(slots, bank, mode);
-  column_at_ = kUnknown;
-  if (hit_[mode][bank].empty()) precharge_at_ = kUnknown;
+  const HbmSlots::Id id = b.hit[mode_].pop(slots);
+  column_.forget();
+  place(slots, bank);
   return id;
 }
 
-HbmSlots::Id HbmPseudoChannel::activate(HbmSlots& slots, std::uint32_t bank, HbmMode mode, HbmTick now) {
-  const HbmTick* apart = ticks_->activate_to_activate(group_[bank]);
-  for (std::uint32_t g = 0; g < ticks_->groups; ++g) raise(group_activate_[g], now + apart[g]);
+HbmSlots::Id HbmPseudoChannel::activate(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
+  Bank& b = banks_[bank];
+  displace(bank);
   activates_[oldest_activate_] = now;
   oldest_activate_ = (oldest_activate_ + 1) % 4;
-  raise(activate_ready_[bank], now + ticks_->rc);
-  raise(precharge_ready_[bank], now + ticks_->ras);
-  for (const HbmMode m : {kHbmRead, kHbmWrite}) raise(column_ready_[m][bank], now + ticks_->rcd[m]);
+  activate_from_ = std::max(now + ticks_->rrd_short, activates_[oldest_activate_] + ticks_->faw);
+  raise(group_activate_[b.group], now + ticks_->rrd_long);
+  raise(b.activate_ready, now + ticks_->rc);
+  raise(b.precharge_ready, now + ticks_->ras);
+  raise(b.column_ready[kHbmRead], now + ticks_->rcd[kHbmRead]);
+  raise(b.column_ready[kHbmWrite], now + ticks_->rcd[kHbmWrite]);
 
-  const HbmSlots::Id asker = wait_[mode][bank].head;
-  open_ |= bit(bank);
-  row_[bank] = slots[asker].row;
-  for (const HbmMode m : {kHbmRead, kHbmWrite}) {
-    split_row(slots, wait_[m][bank], hit_[m][bank], row_[bank]);
-    note_heads(slots, bank, m);
-  }
-  forget_times();
+  const HbmSlots::Id asker = b.wait[mode_].head;
+  b.open = true;
+  b.row = slots[asker].row;
+  ++open_banks_;
+  for (const HbmMode m : {kHbmRead, kHbmWrite})
+    if (!b.wait[m].empty()) split_row(slots, b.wait[m], b.hit[m], b.row);
+  activate_.forget();
+  place(slots, bank);
   return asker;
 }
 
-void HbmPseudoChannel::close(HbmSlots& slots, std::uint32_t bank) {
-  open_ &= ~bit(bank);
-  for (const HbmMode m : {kHbmRead, kHbmWrite}) {
-    if (hit_[m][bank].empty()) continue;
-    merge_by_age(slots, hit_[m][bank], wait_[m][bank]);
-    note_heads(slots, bank, m);
-  }
+// The bank's order is for the caller to take and give.
+void HbmPseudoChannel::close(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
+  Bank& b = banks_[bank];
+  raise(b.activate_ready, now + ticks_->rp);
+  b.open = false;
+  --open_banks_;
+  for (const HbmMode m : {kHbmRead, kHbmWrite})
+    if (!b.hit[m].empty()) merge_by_age(slots, b.hit[m], b.wait[m]);
 }
 
 void HbmPseudoChannel::precharge(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
-  raise(activate_ready_[bank], now + ticks_->rp);
-  close(slots, bank);
-  forget_times();
+  displace(bank);
+  close(slots, bank, now);
+  place(slots, bank);
 }
 
 HbmTick HbmPseudoChannel::precharge_all_time() const {
   HbmTick time = 0;
-  for_each_bank(open_, [&](std::uint32_t bank) { raise(time, precharge_ready_[bank]); });
+  for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank)
+    if (banks_[bank].open) raise(time, banks_[bank].precharge_ready);
   return time;
 }
 
 HbmTick HbmPseudoChannel::refresh_time() const {
   HbmTick time = 0;
-  for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank) raise(time, activate_ready_[bank]);
+  for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank) raise(time, banks_[bank].activate_ready);
   return time;
 }
 
 void HbmPseudoChannel::precharge_all(HbmSlots& slots, HbmTick now) {
-  for_each_bank(open_, [&](std::uint32_t bank) {
-    raise(activate_ready_[bank], now + ticks_->rp);
-    close(slots, bank);
-  });
-  forget_times();
+  for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank)
+    if (banks_[bank].open) precharge(slots, bank, now);
 }
 
 void HbmPseudoChannel::refresh(HbmTick now) {
-  for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank) raise(activate_ready_[bank], now + ticks_->rfc);
+  for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank)
+    raise(banks_[bank].activate_ready, now + ticks_->rfc);
   refresh_due += ticks_->refi;
   refreshing = false;
-  forget_times();
+  activate_.forget();
 }
 
 }  // namespace tessera

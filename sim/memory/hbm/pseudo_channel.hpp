@@ -1,16 +1,20 @@
 // Banks, rows and timing state of one pseudo-channel.
 //
-// For every bank it keeps the earliest time of each command, as the commands so far allow; constraints
-// between bank groups are kept per group and four-activate windows in a ring. A time is never updated for
-// its own sake: issuing a command raises the earliest times of what it constrains, and that is all.
+// For every bank, bank group and stack id it keeps the earliest time of the next command that the commands so
+// far allow; issuing one raises the times of what it constrains, and nothing else is ever updated. A column
+// command must wait for its bank (RCD), its group (CCD long, WTR long) and its stack id (CCD, WTR short); an
+// activate for its bank (RP, RC, RFC), its group (RRD long) and the whole pseudo-channel (RRD short, FAW).
+//
+// Banks stand in three orders of age: those with requests for their open row; closed ones with requests;
+// open ones of which another row is wanted and that no request hits.
 #pragma once
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstdint>
 
 #include "sim/memory/hbm/bank_queues.hpp"
+#include "sim/memory/hbm/offer.hpp"
 
 namespace tessera {
 
@@ -18,72 +22,81 @@ enum HbmMode : std::uint8_t { kHbmRead = 0, kHbmWrite = 1 };
 
 class HbmPseudoChannel {
  public:
-  static constexpr std::uint32_t kMaxBanks = 64;
-  static constexpr std::uint64_t kNobody = ~std::uint64_t{0};
-  struct Choice {
-    std::uint64_t age = kNobody;
-    std::uint32_t bank = 0;
-  };
-
   explicit HbmPseudoChannel(const HbmTicks& ticks);
 
   void enqueue(HbmSlots& slots, HbmSlots::Id id, std::uint32_t bank, HbmMode mode);
+  // From now on reads or writes are served; offers are for these.
+  void serve(const HbmSlots& slots, HbmMode mode);
 
-  // Earliest time of a column command for requests of this mode that hit an open row; kHbmNever: none.
-  HbmTick column_time(HbmMode mode);
-  // Earliest time of an activate and of a precharge that requests of this mode wait for.
-  HbmTick activate_time(HbmMode mode);
-  HbmTick precharge_time(HbmMode mode);
-  // The oldest request whose command is ready at `now`.
-  [[nodiscard]] Choice oldest_column(HbmMode mode, HbmTick now) const;
-  [[nodiscard]] Choice oldest_activate(HbmMode mode, HbmTick now) const;
-  [[nodiscard]] Choice oldest_precharge(HbmMode mode, HbmTick now) const;
+  // The next command of each kind that may start at `from` or later.
+  const HbmOffer& column_offer(HbmTick from) {
+    if (column_.time < from)
+      by_hit_.search(from, column_, [this](std::uint32_t bank) { return column_ready(bank); });
+    return column_;
+  }
+  const HbmOffer& activate_offer(HbmTick from) {
+    from = std::max(from, activate_from_);
+    if (activate_.time < from)
+      by_closed_.search(from, activate_, [this](std::uint32_t bank) { return activate_ready(bank); });
+    return activate_;
+  }
+  const HbmOffer& precharge_offer(HbmTick from) {
+    if (precharge_.time < from)
+      by_conflict_.search(from, precharge_,
+                          [this](std::uint32_t bank) { return banks_[bank].precharge_ready; });
+    return precharge_;
+  }
 
-  HbmSlots::Id column(HbmSlots& slots, std::uint32_t bank, HbmMode mode, HbmTick now);
-  HbmSlots::Id activate(HbmSlots& slots, std::uint32_t bank, HbmMode mode, HbmTick now);  // for whom
+  HbmSlots::Id column(HbmSlots& slots, std::uint32_t bank, HbmTick now);
+  HbmSlots::Id activate(HbmSlots& slots, std::uint32_t bank, HbmTick now);  // for whom
   void precharge(HbmSlots& slots, std::uint32_t bank, HbmTick now);
 
-  [[nodiscard]] bool any_open() const { return open_ != 0; }
-  [[nodiscard]] std::uint32_t row(std::uint32_t bank) const { return row_[bank]; }
+  [[nodiscard]] bool any_open() const { return open_banks_ != 0; }
+  [[nodiscard]] std::uint32_t row(std::uint32_t bank) const { return banks_[bank].row; }
   [[nodiscard]] HbmTick precharge_all_time() const;
   [[nodiscard]] HbmTick refresh_time() const;  // all banks must be closed
   void precharge_all(HbmSlots& slots, HbmTick now);
   void refresh(HbmTick now);
-  void forget_times() { column_at_ = activate_at_ = precharge_at_ = kUnknown; }
 
   HbmTick refresh_due = 0;
   bool refreshing = false;
 
  private:
-  static constexpr HbmTick kUnknown = -1;
+  enum class Order : std::uint8_t { none, hit, closed, conflict };
+  struct Bank {
+    HbmTick activate_ready = 0, precharge_ready = 0;
+    HbmTick column_ready[2] = {0, 0};
+    std::uint32_t row = 0;
+    std::uint8_t group = 0, stack = 0;
+    bool open = false;
+    Order order = Order::none;
+    HbmList hit[2], wait[2];  // reads, writes
+  };
 
-  [[nodiscard]] std::uint64_t activatable(HbmMode mode) const { return waits_[mode] & ~open_; }
-  [[nodiscard]] std::uint64_t closable(HbmMode mode) const { return waits_[mode] & open_ & ~hits_[mode]; }
-  [[nodiscard]] HbmTick column_ready(HbmMode mode, std::uint32_t bank) const {
-    return std::max(column_ready_[mode][bank], group_column_[mode][group_[bank]]);
+  [[nodiscard]] HbmTick column_ready(std::uint32_t bank) const {
+    const Bank& b = banks_[bank];
+    return std::max({b.column_ready[mode_], group_column_[mode_][b.group], stack_column_[mode_][b.stack]});
   }
   [[nodiscard]] HbmTick activate_ready(std::uint32_t bank) const {
-    return std::max(activate_ready_[bank], group_activate_[group_[bank]]);
+    const Bank& b = banks_[bank];
+    const HbmTick ready = std::max(b.activate_ready, group_activate_[b.group]);
+    return (ready + 1) & ~HbmTick{1};  // activates start at whole clocks
   }
-  void close(HbmSlots& slots, std::uint32_t bank);
-  void note_heads(const HbmSlots& slots, std::uint32_t bank, HbmMode mode);
+  void place(const HbmSlots& slots, std::uint32_t bank);
+  void displace(std::uint32_t bank);
+  void close(HbmSlots& slots, std::uint32_t bank, HbmTick now);
 
   const HbmTicks* ticks_;
-  // Bit b: bank b has an open row; has requests that hit it; has requests that do not.
-  std::uint64_t open_ = 0;
-  std::array<std::uint64_t, 2> hits_{}, waits_{};
-  // Caches of the three *_time() above, kUnknown when a command has changed what they rest on.
-  HbmTick column_at_ = kUnknown, activate_at_ = kUnknown, precharge_at_ = kUnknown;
-  std::array<HbmTick, 4> activates_;  // the last four, a ring
-  std::uint32_t oldest_activate_ = 0;
-  std::array<std::uint8_t, kMaxBanks> group_{};
-  std::array<std::uint32_t, kMaxBanks> row_{};
-  std::array<HbmTick, kMaxBanks> activate_ready_{}, precharge_ready_{};
-  std::array<std::array<HbmTick, kMaxBanks>, 2> column_ready_{};
-  std::array<HbmTick, kMaxBanks> group_activate_{};
-  std::array<std::array<HbmTick, kMaxBanks>, 2> group_column_{};
-  std::array<std::array<std::uint64_t, kMaxBanks>, 2> hit_age_{}, wait_age_{};  // of the lists' heads
-  std::array<std::array<HbmList, kMaxBanks>, 2> hit_{}, wait_{};
+  HbmMode mode_ = kHbmRead;
+  std::uint32_t open_banks_ = 0;
+  HbmOffer column_, activate_, precharge_;
+  HbmBankOrder by_hit_, by_closed_, by_conflict_;
+  HbmTick activate_from_ = 0;          // RRD short and FAW
+  std::array<HbmTick, 4> activates_;   // the last four, a ring
+  std::uint32_t oldest_activate_ = 0;  // in the ring
+  std::array<HbmTick, kHbmMaxBanks> group_activate_{};
+  std::array<std::array<HbmTick, kHbmMaxBanks>, 2> group_column_{}, stack_column_{};
+  std::array<Bank, kHbmMaxBanks> banks_;
 };
 
 }  // namespace tessera
