@@ -21,19 +21,21 @@ struct HugePageAllocator {
 
   T* allocate(std::size_t count) {
     const std::size_t bytes = count * sizeof(T);
-    if (bytes < kPage) return static_cast<T*>(::operator new(bytes, kSmall));
-    void* memory = ::operator new (bytes, std::align_val_t{kPage});
-    madvise(memory, bytes, MADV_HUGEPAGE);
+    if (bytes < kWorthAPage) return static_cast<T*>(::operator new(bytes, kSmall));
+    const std::size_t whole_pages = (bytes + kPage - 1) / kPage * kPage;
+    void* memory = ::operator new (whole_pages, std::align_val_t{kPage});
+    madvise(memory, whole_pages, MADV_HUGEPAGE);
     return static_cast<T*>(memory);
   }
   void deallocate(T* memory, std::size_t count) {
     const std::size_t bytes = count * sizeof(T);
-    ::operator delete (memory, bytes < kPage ? kSmall : std::align_val_t{kPage});
+    ::operator delete (memory, bytes < kWorthAPage ? kSmall : std::align_val_t{kPage});
   }
   friend bool operator==(const HugePageAllocator&, const HugePageAllocator&) { return true; }
 
  private:
-  static constexpr std::align_val_t kSmall{64};  // a cache line
+  static constexpr std::size_t kWorthAPage = std::size_t{256} << 10;  // 64 small pages fill a first-level TLB
+  static constexpr std::align_val_t kSmall{64};                       // a cache line
 };
 
 template <class T>

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "models/base/error.hpp"
+#include "models/base/text.hpp"
 #include "sim/memory/replacement/registry.hpp"
 
 namespace tessera {
@@ -34,8 +35,14 @@ void check(const PolicyEntry& policy, const DenseTrace& trace, std::int64_t capa
   const bool sizes = options.bytes || options.cost == ReplayOptions::Cost::size;
   if (sizes && trace.sizes().empty() && trace.requests() > 0)
     throw InputError("cache: blocks have no sizes of their own, expected a key trace");
-  if (options.bytes && policy.replay_bytes == nullptr)
-    throw InputError("cache: policy " + name + " counts blocks and cannot fill a capacity in bytes");
+  if (options.bytes && policy.replay_bytes == nullptr) {
+    std::vector<std::string> others;
+    for (const PolicyEntry& other : replacement_policies())
+      if (other.replay_bytes != nullptr) others.emplace_back(other.name);
+    throw InputError("cache: policy " + name +
+                     " counts blocks and cannot fill a capacity in bytes, expected one of " +
+                     join(others, ", "));
+  }
 }
 
 }  // namespace

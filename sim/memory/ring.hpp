@@ -16,15 +16,12 @@ class Ring {
 
   void push(std::uint32_t id) { slots_[back_++ & mask_] = id; }
   std::uint32_t pop() { return slots_[front_++ & mask_]; }
-  [[nodiscard]] bool empty() const { return front_ == back_; }
-  // The id that stands `ahead` places behind the front; anything if the queue is shorter.
-  [[nodiscard]] std::uint32_t peek(std::size_t ahead) const { return slots_[(front_ + ahead) & mask_]; }
 
  private:
   HugeVector<std::uint32_t> slots_;
   std::size_t mask_;
-  std::size_t front_ = 0;  // count pops and pushes, never reset
-  std::size_t back_ = 0;
+  std::size_t front_ = 0;  // counts pops, never reset
+  std::size_t back_ = 0;   // counts pushes
 };
 
 }  // namespace tessera

@@ -396,14 +396,12 @@ class SlowS3Fifo final : public SlowPolicy {
     ghost_.remove(key);
     const std::size_t small = std::max<std::size_t>(1, capacity() / 10);
     while (small_.size() + main_.size() == capacity()) {
-      full_once_ = true;
-      if (main_.size() > capacity() - small || small_.empty())
-        evict_main();
-      else
+      if (small_.size() >= small)
         evict_small();
+      else
+        evict_main();
     }
-    const bool to_main = remembered || (!full_once_ && small_.size() >= small);
-    (to_main ? main_ : small_).push_back(key);
+    (remembered ? main_ : small_).push_back(key);
     hits_[key] = 0;
     return false;
   }
@@ -432,7 +430,6 @@ class SlowS3Fifo final : public SlowPolicy {
   }
   Keys small_, main_, ghost_;
   std::map<Key, int> hits_;
-  bool full_once_ = false;
 };
 
 class SlowLirs final : public SlowPolicy {

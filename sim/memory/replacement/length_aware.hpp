@@ -2,8 +2,8 @@
 // one with the fewest uses, then the one used longest ago. Since a prefix hit ends at the first miss, a
 // block is worth nothing without all before it, and short prompts are worth more a block than long ones.
 //
-// The Mooncake paper (arXiv 2407.00079v1, section 4.2) names a LengthAwareCache, "similar to LFU but
-// evicting blocks that occur later in requests first", and gives no formula: position before uses is our
+// The first Mooncake paper (arXiv 2407.00079v1) compares a LengthAwareCache, which it describes as LFU that
+// prefers to evict what stands later in requests, and gives no formula: position before uses is our
 // reading. Position is that of the insertion; on a key trace all are 0, and this is LFU. No ageing: what
 // stands near the front of an old prompt stays.
 #pragma once

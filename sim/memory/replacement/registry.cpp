@@ -41,10 +41,6 @@ constexpr PolicyEntry timed(PolicyEntry entry) {
   entry.needs_times = true;
   return entry;
 }
-constexpr PolicyEntry offline(PolicyEntry entry) {
-  entry.offline = true;
-  return entry;
-}
 
 constexpr std::array kPolicies{
     sized<Fifo>("fifo", "evicts the block inserted longest ago"),
@@ -63,7 +59,7 @@ constexpr std::array kPolicies{
     timed(counting<TimeToLive>("ttl", "LRU; blocks expire when not used for --ttl seconds")),
     counting<LeafFirst>("leaf-first", "LRU among blocks without resident children, as in a radix tree"),
     sized<RandomEviction>("random", "evicts any block, all equally likely"),
-    offline(counting<Belady>("belady", "evicts the block used farthest in the future: the bound on hits")),
+    counting<Belady>("belady", "evicts the block used farthest in the future: the bound on hits"),
 };
 
 }  // namespace

@@ -16,7 +16,6 @@ struct PolicyEntry {
   Replay replay;
   Replay replay_bytes;       // null: the policy's rule is made for keys of one size
   bool needs_times = false;  // of requests
-  bool offline = false;      // looks ahead in the trace
 };
 
 std::span<const PolicyEntry> replacement_policies();

@@ -1,7 +1,8 @@
 // SIEVE (Zhang et al., NSDI 2024): one queue, newest at the head, and a hand that moves from the tail to
 // the head. A hit sets the key's visited bit and moves nothing. To evict, the hand clears visited bits
 // on its way until it meets a key without, which goes; the hand stays before it, and starts at the tail
-// again after the head. Unlike CLOCK, survivors keep their place, so newcomers are sifted sooner.
+// again after the head. Until it first gets there this evicts what LFU does: the oldest key without a hit.
+// Unlike CLOCK, survivors keep their place, so newcomers are sifted sooner.
 // With sizes it evicts until the new key fits.
 #pragma once
 

@@ -55,7 +55,7 @@ class WTinyLfu {
 
  private:
   enum List : std::uint32_t { kWindow, kProbation, kProtected, kAbsent };
-  struct Node {
+  struct alignas(16) Node {
     std::uint32_t newer = 0;
     std::uint32_t older = 0;
     List list = kAbsent;
