@@ -14,13 +14,16 @@ namespace {
 class HeldRows {
  public:
   void add(const Request& request) {
-    rows_.push_back({request, blocks_.size(), ids_.size()});
+    rows_.push_back({request.arrival_ps, blocks_.size(), ids_.size(), request.input_tokens,
+                     request.output_tokens, request.prompt_class, request.session,
+                     static_cast<std::uint32_t>(request.blocks.size()),
+                     static_cast<std::uint32_t>(request.id.size())});
     blocks_.insert(blocks_.end(), request.blocks.begin(), request.blocks.end());
     ids_.insert(ids_.end(), request.id.begin(), request.id.end());
   }
   void sort() {
     std::stable_sort(rows_.begin(), rows_.end(),
-                     [](const Row& a, const Row& b) { return a.request.arrival_ps < b.request.arrival_ps; });
+                     [](const Row& a, const Row& b) { return a.arrival_ps < b.arrival_ps; });
   }
   void clear() { *this = {}; }
   [[nodiscard]] std::size_t bytes() const {
@@ -28,17 +31,23 @@ class HeldRows {
   }
   [[nodiscard]] std::size_t size() const { return rows_.size(); }
   [[nodiscard]] Request at(std::size_t i) const {
-    Request request = rows_[i].request;
-    request.blocks = {blocks_.data() + rows_[i].blocks_at, request.blocks.size()};
-    request.id = {ids_.data() + rows_[i].id_at, request.id.size()};
-    return request;
+    const Row& row = rows_[i];
+    return {.arrival_ps = row.arrival_ps,
+            .input_tokens = row.input_tokens,
+            .output_tokens = row.output_tokens,
+            .prompt_class = row.prompt_class,
+            .session = row.session,
+            .blocks = {blocks_.data() + row.blocks_at, row.blocks},
+            .id = {ids_.data() + row.id_at, row.id}};
   }
 
  private:
   struct Row {
-    Request request;  // its views say only how long they are
-    std::size_t blocks_at;
-    std::size_t id_at;
+    std::int64_t arrival_ps;
+    std::size_t blocks_at, id_at;
+    std::int32_t input_tokens, output_tokens;
+    std::uint32_t prompt_class, session;
+    std::uint32_t blocks, id;  // how many of each
   };
   std::vector<Row> rows_;
   std::vector<std::uint64_t> blocks_;

@@ -11,7 +11,14 @@ namespace tessera {
 
 using TraceRng = std::mt19937_64;
 
-enum class Stream : std::uint64_t { arrivals = 1, lengths = 2, order = 3, classes = 4, clients = 1'000 };
+enum class Stream : std::uint64_t {
+  arrivals = 1,
+  lengths = 2,
+  order = 3,
+  classes = 4,
+  keys = 5,
+  clients = 1'000
+};
 
 // SplitMix64 (Steele, Lea, Flood 2014) spreads neighbouring seeds apart.
 constexpr std::uint64_t split_mix(std::uint64_t x) {

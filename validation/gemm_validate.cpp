@@ -14,7 +14,7 @@ namespace tessera {
 namespace {
 
 constexpr int kTableWeightCopies = 6;
-constexpr std::size_t kFitRows = 2000;  // more do not move the parameters
+constexpr std::size_t kFitRows = 8000;
 
 bool is_bf16(const Row& row) { return row.text("gemm_dtype") == "bfloat16"; }
 bool covers(const Row& row) { return is_bf16(row) || row.text("gemm_dtype") == "fp8"; }
@@ -83,7 +83,8 @@ std::vector<std::string> calibrate(Gpu& gpu, std::span<const Row> rows) {
                           {"split_us", &p.split_us, 0.5, 6},
                           {"epilogue_us", &p.epilogue_us, 0.3, 10},
                           {"l2_share", &p.l2_share, 0.3, 1, Scale::linear},
-                          {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear}},
+                          {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear},
+                          {"l2_retained", &p.l2_retained, 0, 0.5, Scale::linear}},
                          bf16);
   const std::vector<Case> fp8 = sample(rows, false);
   if (!fp8.empty()) {

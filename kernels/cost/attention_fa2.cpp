@@ -144,7 +144,7 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
       heads * static_cast<double>(most_blocks) * (static_cast<double>(chunks.size()) + sequences);
   const double empty = (launched - ctas) / residency.slots * kEmptyCtaLatencies * gpu.l2_latency_ns * 1e-3;
   const double schedule =
-      empty + queue_time({.lengths = list.sorted(), .copies = heads}, residency.slots, 0, 0).schedule;
+      empty + queue_schedule({.lengths = list.sorted(), .copies = heads}, residency.slots);
   // The heads of one group read the same slab. Those that run in one wave share a pass over it; the
   // others pass over it again, from L2 while a slab fits.
   const double waves = ctas / shape.kv_heads / residency.slots;  // of one group

@@ -68,11 +68,13 @@ struct Queue {
   }
 };
 
+double wave_schedule(const Queue& queue) { return queue.mean() * std::ceil(queue.count() / queue.slots); }
+
 QueueTime in_waves(const Queue& queue, double memory_us, double exposed_us) {
   const double length = queue.mean();
   const double full = std::floor(queue.count() / queue.slots);
   const double rest = queue.count() - full * queue.slots;
-  const double schedule = length * (full + (rest > 0 ? 1 : 0));
+  const double schedule = wave_schedule(queue);
   const double scale = 1 - exposed_us / schedule;
   if (scale <= 0) return {exposed_us + memory_us, schedule};
   const Slowdown slow{memory_us / (queue.work() * scale)};
@@ -131,7 +133,22 @@ QueueTime queued(const Queue& queue, double memory_us, double exposed_us) {
   return {exposed_us + scale * (empty * slow.at(queue.slots) + tail_time(queue, empty, slow)), schedule};
 }
 
+// Nearly equal lengths still finish in waves; each wave spreads the starts further. 1: in step, 0 or less:
+// not.
+double in_step(const Queue& queue) {
+  return 1 - queue.variation() * queue.count() / queue.slots / kOutOfStep;
+}
+
 }  // namespace
+
+double queue_schedule(const CtaQueue& ctas, double slots) {
+  const Queue queue(ctas, slots);
+  if (queue.variation() < kEqual) return wave_schedule(queue);
+  if (queue.count() <= slots) return queue.top;
+  const double spread = queue.empty_at() + queue.top;
+  const double share = std::max(0.0, in_step(queue));
+  return spread + share * (wave_schedule(queue) - spread);
+}
 
 QueueTime queue_time(const CtaQueue& ctas, double slots, double memory_us, double exposed_us) {
   TESSERA_CHECK(!ctas.lengths.empty() && ctas.copies > 0 && slots > 0,
@@ -139,13 +156,12 @@ QueueTime queue_time(const CtaQueue& ctas, double slots, double memory_us, doubl
   const Queue queue(ctas, slots);
   if (queue.variation() < kEqual) return in_waves(queue, memory_us, exposed_us);
   if (queue.count() <= slots) return all_at_once(queue, memory_us, exposed_us);
-  // Nearly equal lengths still finish in waves; each wave spreads the starts further.
-  const double in_step = 1 - queue.variation() * queue.count() / slots / kOutOfStep;
+  const double share = in_step(queue);
   const QueueTime spread = queued(queue, memory_us, exposed_us);
-  if (in_step <= 0) return spread;
+  if (share <= 0) return spread;
   const QueueTime waves = in_waves(queue, memory_us, exposed_us);
-  return {spread.total + in_step * (waves.total - spread.total),
-          spread.schedule + in_step * (waves.schedule - spread.schedule)};
+  return {spread.total + share * (waves.total - spread.total),
+          spread.schedule + share * (waves.schedule - spread.schedule)};
 }
 
 }  // namespace tessera

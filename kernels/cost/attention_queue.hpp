@@ -38,5 +38,7 @@ struct QueueTime {
 // `exposed_us` at the start overlaps no memory traffic; `memory_us` is the bandwidth time of all CTAs
 // together.
 QueueTime queue_time(const CtaQueue& queue, double slots, double memory_us, double exposed_us);
+// The schedule alone, which is all that kernels need whose memory time is reckoned apart.
+double queue_schedule(const CtaQueue& queue, double slots);
 
 }  // namespace tessera

@@ -31,7 +31,8 @@ struct Traffic {
   double resident_outputs;
 };
 
-// How much of a working set replayed in a cycle survives in L2: 1 well below the share, 0 well above.
+// How much of a working set replayed in a cycle survives in L2: 1 well below the share, 0 well above. Of a
+// longer cycle a replacement that resists thrashing keeps `l2_retained` of the share.
 double hit_share(double footprint, double share, double sharpness) {
   return 1 / (1 + std::pow(footprint / share, sharpness));
 }
@@ -43,8 +44,11 @@ Traffic traffic_of(const Gpu& gpu, const GemmParams& p, const GemmShape& s) {
   const double share = p.l2_share * static_cast<double>(gpu.l2_bytes);
   const double io = t.activations + t.outputs;
   const double io_hit = hit_share(t.weights + io, share, p.l2_sharpness);
+  const double cycle = s.weight_copies * t.weights + io;
   const double weight_hit =
-      s.weight_copies == 0 ? 0 : hit_share(s.weight_copies * t.weights + io, share, p.l2_sharpness);
+      s.weight_copies == 0
+          ? 0
+          : std::max(hit_share(cycle, share, p.l2_sharpness), p.l2_retained * std::min(1.0, share / cycle));
   t.hbm = t.weights * (1 - weight_hit) + io * (1 - io_hit);
   t.resident_outputs = t.outputs * io_hit;
   return t;

@@ -43,6 +43,8 @@ void GemmParams::describe(Fields& f) {
           {.doc = "part of L2 that keeps operands between replays", .min = 0.1, .max = 1});
   f.field("l2_sharpness", l2_sharpness,
           {.doc = "how sharply residency ends when the footprint outgrows L2", .min = 1, .max = 20});
+  f.field("l2_retained", l2_retained,
+          {.doc = "of that part, what a replay longer than it still finds", .min = 0, .max = 1});
   f.field("wave_quantisation", wave_quantisation,
           {.doc = "0: partial waves cost their share; 1: a whole wave", .min = 0, .max = 1});
   f.group("fp8", fp8, {.doc = "per-tensor fp8 with dynamic activation scales"});

@@ -30,6 +30,7 @@ struct GemmParams {
   double epilogue_us = 2;             // tepi: per 128x128 tile and wave
   double l2_share = 0.5;              // phi: part of L2 that holds a cyclic replay
   double l2_sharpness = 6;            // beta
+  double l2_retained = 0;             // of that part, kept of a replay longer than it
   double wave_quantisation = 1;       // wq: 0 smooth .. 1 whole waves
   Fp8GemmParams fp8;
   // Largest sizes measured; outside them a prediction is marked out of range.

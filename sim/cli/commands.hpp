@@ -27,7 +27,14 @@ struct CacheOptions {
   std::string format = "auto";
   std::vector<std::string> policies{"lru"};
   std::vector<std::string> blocks{"unbounded"};
+  std::vector<std::string> bytes;  // capacities in bytes, in place of blocks
+  std::string cost = "uniform";    // uniform | size | depth
+  double ttl_s = 300;
+  std::uint64_t seed = 0;
+  std::uint32_t replicas = 1;
+  std::string routing = "round-robin";  // round-robin | session
   bool mrc = false;
+  double shards = 0;  // a rate below 1, a number of keys above; 0: no sampled curve
   bool json = false;
 };
 int cache_command(const CacheOptions& options);

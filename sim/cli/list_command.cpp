@@ -9,7 +9,7 @@
 #include "models/transformer/kv_layout.hpp"
 #include "models/transformer/kv_shapes.hpp"
 #include "sim/cli/commands.hpp"
-#include "sim/memory/prefix_replay.hpp"
+#include "sim/memory/replacement/registry.hpp"
 #include "sim/serving/run_config.hpp"
 #include "traces/formats.hpp"
 

@@ -1,6 +1,10 @@
 // `tessera`: the command line. Options only; what the commands do is in the files beside this one.
 #include <fmt/format.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
@@ -10,6 +14,7 @@
 #include "models/base/error.hpp"
 #include "models/base/text.hpp"
 #include "sim/cli/commands.hpp"
+#include "sim/cli/kernel_command.hpp"
 #include "sim/cli/trace_options.hpp"
 
 namespace {
@@ -85,12 +90,31 @@ int run(int argc, char** argv) {
       ->add_option("TRACE", cache_options.trace,
                    "trace with block identities, or one key per line, or oracleGeneral")
       ->required();
-  cache_app->add_option("--policy", cache_options.policies, "policies, comma-separated")->delimiter(',');
+  cache_app
+      ->add_option("--policy", cache_options.policies,
+                   "policies, comma-separated (see: tessera list policies)")
+      ->delimiter(',');
   cache_app->add_option("--blocks", cache_options.blocks, "capacities, comma-separated: 1000,50k,unbounded")
       ->delimiter(',');
   cache_app->add_option("--format", cache_options.format, "trace format; auto: by content");
+  cache_app->add_option("--bytes", cache_options.bytes, "capacities in bytes, for key traces with sizes: 64M")
+      ->delimiter(',');
+  cache_app->add_option("--cost", cache_options.cost,
+                        "of a miss, for gdsf: uniform | size | depth in its prompt");
+  cache_app->add_option("--ttl", cache_options.ttl_s, "seconds a block lives unused (ttl)");
+  cache_app->add_option("--seed", cache_options.seed, "seed of random eviction and of sampling");
+  cache_app->add_option("--replicas", cache_options.replicas, "local caches, each of the capacity given")
+      ->check(CLI::Range(1, 100'000));
+  cache_app->add_option("--routing", cache_options.routing, "requests to replicas: round-robin | session");
   cache_app->add_flag("--mrc", cache_options.mrc, "LRU hit ratio at every power of two, in one pass");
+  cache_app->add_option("--shards", cache_options.shards,
+                        "the same from a sample of keys: a rate (0.01) or how many keys (8192)");
   cache_app->add_flag("--json", cache_options.json, "machine-readable");
+  cache_app->footer(
+      "Examples:\n"
+      "  tessera cache trace.jsonl.gz --policy lru,s3-fifo,arc,belady --blocks 1k,10k,unbounded\n"
+      "  tessera cache trace.jsonl.gz --blocks 5000 --replicas 20 --routing session\n"
+      "  tessera trace zipf --alpha 1.0 --out zipf.bin && tessera cache zipf.bin --mrc --shards 0.01");
   cache_app->callback([&] { code = cache_command(cache_options); });
 
   ExplainOptions explain_options;
@@ -149,6 +173,7 @@ int run(int argc, char** argv) {
 
   TraceOptions trace_options;
   add_trace_commands(app, trace_options, code);
+  add_kernel_commands(app, code);
 
   for (const char* name : {"calibrate", "validate"}) {
     CLI::App* sibling = app.add_subcommand(name, name == std::string("calibrate")
@@ -173,6 +198,11 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+#ifdef __GLIBC__
+  // Room that growing tables leave behind is used again instead of going back to the kernel page by page.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
   try {
     return run(argc, argv);
   } catch (const InputError& error) {

@@ -70,6 +70,17 @@ void add_trace_commands(CLI::App& app, TraceOptions& o, int& code) {
     code = trace_generate(o.generate, std::cout, std::cerr);
   });
 
+  CLI::App* zipf = trace->add_subcommand("zipf", "draw cache keys from a Zipf law (oracleGeneral records)");
+  zipf->add_option("--requests", o.zipf.requests, "how many (10,000,000)");
+  zipf->add_option("--objects", o.zipf.objects, "different keys to draw from (1,000,000)");
+  zipf->add_option("--alpha", o.zipf.alpha, "skew: key k has weight k^-alpha (1.0)");
+  zipf->add_option("--size", o.zipf.size, "bytes of every object (1)");
+  zipf->add_option("--seed", o.zipf.seed, "seed");
+  zipf->add_option("--out", o.zipf_output, "file, compressed by suffix; -: standard output")->required();
+  zipf->footer(
+      "Example: tessera trace zipf --alpha 1.0 --out zipf.bin && tessera cache zipf.bin --blocks 100k");
+  zipf->callback([&o, &code] { code = trace_zipf(o.zipf, o.zipf_output, std::cout, std::cerr); });
+
   CLI::App* convert = trace->add_subcommand("convert", "any format to our CSV or Mooncake JSONL");
   convert->add_option("TRACE", o.convert.input, "trace file")->required();
   add_read_options(*convert, o.convert.read);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "traces/commands.hpp"
+#include "traces/zipf.hpp"
 
 namespace CLI {
 class App;
@@ -21,6 +22,8 @@ struct TraceOptions {
   std::string convert_arrivals;  // empty: the trace has arrival times
   ArrivalSpec convert_rate;
   LengthSpec convert_lengths;
+  ZipfSpec zipf;
+  std::string zipf_output;
 };
 
 void add_trace_commands(CLI::App& app, TraceOptions& options, int& code);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "models/base/check.hpp"
+#include "sim/memory/free_queue.hpp"
 #include "sim/memory/hash_index.hpp"
 
 namespace tessera {
@@ -23,19 +24,21 @@ class BlockPool {
  public:
   struct Options {
     bool null_block = false;     // block 0 is a placeholder that is never handed out, as in vLLM
-    bool prefix_caching = true;  // false: publish and lookup do nothing and cost nothing
+    bool prefix_caching = true;  // false: publish and lookup do nothing, and no block has two users
   };
 
   BlockPool(std::uint32_t blocks, Options options);
   explicit BlockPool(std::uint32_t blocks) : BlockPool(blocks, Options{}) {}
 
   [[nodiscard]] std::uint32_t usable_blocks() const { return usable_; }
-  [[nodiscard]] std::uint32_t free_blocks() const { return free_; }
-  [[nodiscard]] std::uint32_t live_blocks() const { return usable_ - free_; }
+  [[nodiscard]] std::uint32_t free_blocks() const { return queue_.size(); }
+  [[nodiscard]] std::uint32_t live_blocks() const { return usable_ - queue_.size(); }
   [[nodiscard]] bool prefix_caching() const { return caching_; }
   // Placeholder for entries of a block table that hold nothing; kNoBlock without one.
   [[nodiscard]] BlockId null_block() const { return null_; }
-  [[nodiscard]] std::uint32_t references(BlockId block) const { return nodes_[block].references; }
+  [[nodiscard]] std::uint32_t references(BlockId block) const {
+    return caching_ ? nodes_[block].references : queue_.contains(block) ? 0 : 1;
+  }
   [[nodiscard]] BlockHash hash_of(BlockId block) const { return caching_ ? index_.hash_of(block) : kNoHash; }
   // How often the block was handed out: it still holds what a past user left while this is unchanged.
   [[nodiscard]] std::uint32_t generation(BlockId block) const { return nodes_[block].generation; }
@@ -51,39 +54,33 @@ class BlockPool {
 
   // Fills `out` from the head of the free queue.
   void allocate_n(std::span<BlockId> out) {
-    TESSERA_CHECK(out.size() <= free_, "a block was asked for and none is free");
-    for (BlockId& block : out) {
-      while (nodes_[queue_[head_ & mask_]].place != head_) ++head_;  // left the queue by a hit
-      block = queue_[head_++ & mask_];
-      take(block, nodes_[block]);
+    queue_.pop_n(out);
+    for (const BlockId block : out) ++nodes_[block].generation;
+    if (!caching_) return;
+    for (const BlockId block : out) {
+      nodes_[block].references = 1;
+      forget(block);
     }
-    free_ -= static_cast<std::uint32_t>(out.size());
   }
 
   // One more user of a cached block; takes it out of the free queue if it stood there.
   void touch(BlockId block) {
     if (block == null_) return;
-    Node& node = nodes_[block];
-    if (node.references++ == 0) {
-      node.place = kNowhere;
-      --free_;
-    }
+    if (!caching_ || nodes_[block].references++ == 0) queue_.remove(block);
   }
 
   // One user less of every block, last block first; blocks without users join the free queue's tail.
   void free_tail_first(std::span<const BlockId> blocks) {
+    if (!caching_ && null_ == kNoBlock) return queue_.push_tail_first(blocks);
     for (std::size_t i = blocks.size(); i-- > 0;) free(blocks[i]);
   }
 
   void free(BlockId block) {
     if (block == null_) return;
+    if (!caching_) return queue_.push(block);
     Node& node = nodes_[block];
     TESSERA_CHECK(node.references > 0, "a block was freed more often than it was taken");
-    if (--node.references != 0) return;
-    if (tail_ - head_ > mask_) close_gaps();
-    node.place = tail_;
-    queue_[tail_++ & mask_] = block;
-    ++free_;
+    if (--node.references == 0) queue_.push(block);
   }
 
   // The cached block of this hash, live or free, or kNoBlock. Does not take a reference.
@@ -101,41 +98,27 @@ class BlockPool {
   // Calls `see(block)` for every free block, next victim first.
   template <class See>
   void for_each_free(See see) const {
-    for (std::uint64_t at = head_; at != tail_; ++at)
-      if (nodes_[queue_[at & mask_]].place == at) see(queue_[at & mask_]);
+    queue_.for_each(see);
   }
 
  private:
   struct Node {
-    std::uint64_t place = 0;  // position in the free queue, or kNowhere
-    std::uint32_t references = 0;
+    std::uint32_t references = 0;  // counted while caching only: without hits a block has one user or none
     std::uint32_t generation = 0;
   };
 
-  static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
-
-  void close_gaps();
-
-  void take(BlockId block, Node& node) {
-    node.place = kNowhere;
-    node.references = 1;
-    ++node.generation;
-    if (caching_ && index_.hash_of(block) != kNoHash) {
-      index_.erase(block);
-      ++evictions_;
-    }
+  void forget(BlockId block) {
+    if (index_.hash_of(block) == kNoHash) return;
+    index_.erase(block);
+    ++evictions_;
   }
 
   bool caching_;
   BlockId null_ = kNoBlock;
   std::uint32_t usable_;
-  std::uint32_t free_;
   std::int64_t evictions_ = 0;
   std::vector<Node> nodes_;
-  // The free queue: a ring with room for twice the blocks. A hit leaves its entry behind, which no longer
-  // agrees with the block's place; such entries are skipped, and squeezed out when the ring is full.
-  std::vector<BlockId> queue_;
-  std::uint64_t mask_ = 0, head_ = 0, tail_ = 0;
+  FreeQueue queue_;
   HashIndex index_;
 };
 

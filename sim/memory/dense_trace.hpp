@@ -2,11 +2,12 @@
 // replacement policies keep their state in flat arrays. Four bytes a reference.
 //
 // A block trace groups references into requests (the blocks of one prompt, in order); a key trace is
-// a list of references, each its own request.
+// a list of references, each its own request. Keys may have a size; one that changes keeps its first.
 #pragma once
 
 #include <tsl/robin_map.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -19,17 +20,22 @@ namespace tessera {
 class DenseTrace {
  public:
   using Id = std::uint32_t;
+  static constexpr std::int64_t kNoTime = INT64_MIN;
 
-  // One request of a block trace; it may have no blocks.
-  void add_request(std::span<const std::uint64_t> blocks) {
+  // One request of a block trace; it may have no blocks. All requests have a time or none has.
+  void add_request(std::span<const std::uint64_t> blocks, std::int64_t time_ps = kNoTime) {
     TESSERA_CHECK(!keyed(), "a trace is of blocks or of keys");
     for (const std::uint64_t block : blocks) ids_.push_back(intern(block));
     ends_.push_back(ids_.size());
+    add_time(time_ps);
   }
   // One reference of a key trace.
-  void add_key(std::uint64_t key) {
+  void add_key(std::uint64_t key, std::uint32_t size = 1, std::int64_t time_ps = kNoTime) {
     TESSERA_CHECK(ends_.empty(), "a trace is of blocks or of keys");
-    ids_.push_back(intern(key));
+    const Id id = intern(key);
+    ids_.push_back(id);
+    if (id == sizes_.size()) sizes_.push_back(size);
+    add_time(time_ps);
   }
 
   // True where each reference is a request of its own.
@@ -43,16 +49,26 @@ class DenseTrace {
   }
   // Different keys; ids are below it.
   [[nodiscard]] Id distinct() const { return static_cast<Id>(names_.size()); }
+  // By id; empty for a block trace, whose blocks are all alike.
+  [[nodiscard]] std::span<const std::uint32_t> sizes() const { return sizes_; }
+  [[nodiscard]] bool has_times() const { return !times_.empty(); }
+  [[nodiscard]] std::int64_t time_ps(std::size_t request) const { return has_times() ? times_[request] : 0; }
 
  private:
   Id intern(std::uint64_t key) {
     const auto [entry, fresh] = names_.try_emplace(key, static_cast<Id>(names_.size()));
-    if (fresh) TESSERA_CHECK(names_.size() < 0xFFFF'FFFF, "ids are 32 bits wide");
+    if (fresh) TESSERA_CHECK(names_.size() < 0xFFFF'FFF0, "ids are 32 bits wide, less room for list ends");
     return entry->second;
+  }
+  void add_time(std::int64_t time_ps) {
+    if (time_ps != kNoTime) times_.push_back(time_ps);
+    TESSERA_CHECK(times_.empty() || times_.size() == requests(), "all requests have a time, or none");
   }
 
   std::vector<Id> ids_;
   std::vector<std::size_t> ends_;  // of each request in ids_
+  std::vector<std::uint32_t> sizes_;
+  std::vector<std::int64_t> times_;  // by request
   tsl::robin_map<std::uint64_t, Id> names_;
 };
 

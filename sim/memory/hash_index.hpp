@@ -16,11 +16,9 @@
 
 #include "models/base/check.hpp"
 #include "sim/memory/block_hash.hpp"
+#include "sim/memory/free_queue.hpp"
 
 namespace tessera {
-
-using BlockId = std::uint32_t;
-inline constexpr BlockId kNoBlock = ~BlockId{0};
 
 class HashIndex {
  public:

@@ -1,11 +1,8 @@
 // Hit ratios of LRU at every capacity from one pass over a trace.
 //
-// The stack distance of a reference is the number of different keys used since the last use of its
-// own, itself included; LRU of capacity C hits exactly when that is at most C (Mattson et al., 1970).
-// Under the prefix rule of prefix_replay.hpp the distances are taken before the request touches
-// anything, and block i is reached only where every block before it hits as well: what counts is the
-// largest distance among blocks 0..i. Distances come from a Fenwick tree over the times of last use,
-// renumbered when it is full, so memory follows the number of different keys: O(log keys) a reference.
+// Distances are those of lru_stack.hpp. Under the prefix rule of prefix_replay.hpp they are taken before
+// the request touches anything, and block i is reached only where every block before it hits as well: what
+// counts is the largest distance among blocks 0..i.
 #pragma once
 
 #include <cstdint>

@@ -8,11 +8,11 @@
 //   prefix hit ratio = blocks in prefix hits / all blocks;  miss ratio = missing accesses / accesses
 //
 // An access is a hit if its block is resident when it is touched, prefix or not; on a key trace the
-// two ratios add up to one.
+// two ratios add up to one. Where the capacity is in bytes, keys have sizes, as many are evicted as it
+// takes, and a key larger than the whole cache passes by it.
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -23,48 +23,66 @@ namespace tessera {
 
 struct CacheResult {
   std::string policy;
-  std::uint32_t blocks = kUnboundedBlocks;  // capacity
+  std::int64_t capacity = kUnboundedBlocks;  // blocks, or bytes in a replay with sizes
   std::int64_t requests = 0;
   std::int64_t references = 0;  // blocks of all requests; equal to requests on a key trace
   std::int64_t prefix_hits = 0;
   std::int64_t hits = 0;
   std::int64_t misses = 0;
+  std::int64_t referenced_bytes = 0;  // in a replay with sizes
+  std::int64_t missed_bytes = 0;
   double requests_per_s = 0;  // of the replay alone; differs from run to run
 
-  [[nodiscard]] double miss_ratio() const { return ratio(misses); }
-  [[nodiscard]] double prefix_hit_ratio() const { return ratio(prefix_hits); }
+  [[nodiscard]] double miss_ratio() const { return ratio(misses, references); }
+  [[nodiscard]] double prefix_hit_ratio() const { return ratio(prefix_hits, references); }
+  [[nodiscard]] double byte_miss_ratio() const { return ratio(missed_bytes, referenced_bytes); }
 
  private:
-  [[nodiscard]] double ratio(std::int64_t part) const {
-    return references == 0 ? 0 : static_cast<double>(part) / static_cast<double>(references);
+  static double ratio(std::int64_t part, std::int64_t of) {
+    return of == 0 ? 0 : static_cast<double>(part) / static_cast<double>(of);
   }
 };
 
-// The replay itself, for a policy known at compile time.
+// The replay itself, for a policy known at compile time. With setup.sizes the capacity is in bytes.
 template <ReplacementPolicy Policy>
-CacheResult replay(const DenseTrace& trace, std::uint32_t blocks) {
+CacheResult replay(const DenseTrace& trace, const CacheSetup& setup) {
+  const auto ids = trace.references();
   CacheResult result;
-  result.blocks = blocks;
-  result.references = static_cast<std::int64_t>(trace.references().size());
+  result.capacity = setup.capacity;
+  result.references = static_cast<std::int64_t>(ids.size());
   result.requests = static_cast<std::int64_t>(trace.requests());
-  Policy policy(blocks, trace.distinct());
+  Policy policy(setup);
   std::int64_t hits = 0;
-  if (trace.keyed()) {
-    // State of random keys is seldom in the processor's caches: ask for it some references ahead.
-    constexpr std::size_t kAhead = 12;
-    const auto ids = trace.references();
+  // State of random keys is seldom in the processor's caches: ask for it some references ahead.
+  constexpr std::size_t kAhead = 12;
+  if (!setup.sizes.empty()) {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const std::uint32_t size = setup.sizes[ids[i]];
+      const bool hit = size <= setup.capacity && policy.access(ids[i]);
+      hits += hit ? 1 : 0;
+      result.referenced_bytes += size;
+      result.missed_bytes += hit ? 0 : size;
+    }
+    result.prefix_hits = hits;
+  } else if (trace.keyed() && !FollowsRequests<Policy>) {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (i + kAhead < ids.size()) policy.prefetch(ids[i + kAhead]);
       hits += policy.access(ids[i]) ? 1 : 0;
     }
     result.prefix_hits = hits;
   } else {
+    std::size_t at = 0;  // in ids
     for (std::size_t i = 0; i < trace.requests(); ++i) {
-      const auto ids = trace.request(i);
+      const auto blocks = trace.request(i);
+      if constexpr (FollowsRequests<Policy>) policy.begin_request(trace.time_ps(i), blocks);
       std::size_t prefix = 0;
-      while (prefix < ids.size() && policy.contains(ids[prefix])) ++prefix;
+      while (prefix < blocks.size() && policy.contains(blocks[prefix])) ++prefix;
       result.prefix_hits += static_cast<std::int64_t>(prefix);
-      for (const std::uint32_t id : ids) hits += policy.access(id) ? 1 : 0;
+      for (const std::uint32_t id : blocks) {
+        if (at + kAhead < ids.size()) policy.prefetch(ids[at + kAhead]);
+        ++at;
+        hits += policy.access(id) ? 1 : 0;
+      }
     }
   }
   result.hits = hits;
@@ -72,15 +90,18 @@ CacheResult replay(const DenseTrace& trace, std::uint32_t blocks) {
   return result;
 }
 
-// Policies by name.
-struct PolicyEntry {
-  std::string_view name;
-  std::string_view doc;
-  CacheResult (*replay)(const DenseTrace& trace, std::uint32_t blocks);
+// What a user may choose about a replay by name.
+struct ReplayOptions {
+  enum class Cost { uniform, size, depth };
+  bool bytes = false;         // the capacity is in bytes; only for a key trace
+  Cost cost = Cost::uniform;  // of a miss: 1, the key's size, or 1 + its first position in a prompt
+  std::int64_t time_to_live_ps = 300'000'000'000'000;
+  std::uint64_t seed = 0;
 };
-std::span<const PolicyEntry> replacement_policies();
 
-// Replays under the policy of that name and times it; an unknown name or no blocks is an InputError.
-CacheResult replay(std::string_view policy, const DenseTrace& trace, std::uint32_t blocks);
+// Replays under the policy of that name (replacement/registry.hpp) and times it. An unknown name, no
+// capacity, or a combination that a policy or a trace cannot serve is an InputError.
+CacheResult replay(std::string_view policy, const DenseTrace& trace, std::int64_t capacity,
+                   const ReplayOptions& options = {});
 
 }  // namespace tessera

@@ -29,6 +29,7 @@ void put(Json& out, const char* name, const LatencyStats& stats) {
 Json kv_section(const RunResult& result) {
   const Metrics& m = result.metrics;
   const double waste = m.slot_time - m.resident_time - m.reserved_time;
+  const double slots = m.slot_time + m.external_time;
   Json kv;
   kv["capacity_blocks"] = result.kv_blocks;
   kv["capacity_derived"] = result.capacity_derived;
@@ -36,10 +37,10 @@ Json kv_section(const RunResult& result) {
   kv["bytes_per_token"] = result.bytes_per_token;
   kv["peak_blocks"] = m.peak_blocks;
   kv["mean_blocks"] = number(ratio(m.block_time, m.step_time));
-  kv["useful_fraction"] = ratio(m.resident_time, m.slot_time);
-  kv["internal_waste_fraction"] = ratio(waste, m.slot_time);
-  kv["external_waste_fraction"] = 0.0;
-  kv["reserved_fraction"] = ratio(m.reserved_time, m.slot_time);
+  kv["useful_fraction"] = ratio(m.resident_time, slots);
+  kv["internal_waste_fraction"] = ratio(waste, slots);
+  kv["external_waste_fraction"] = ratio(m.external_time, slots);
+  kv["reserved_fraction"] = ratio(m.reserved_time, slots);
   kv["prefix_hit_ratio"] =
       ratio(static_cast<double>(m.prompt_tokens_hit), static_cast<double>(m.prompt_tokens_looked_up));
   kv["preemptions"] = m.preemptions;
@@ -140,7 +141,7 @@ std::string summary_json(const RunResult& result, const Volatile& machine) {
       {"e2el", "last token - arrival"},
       {"duration", "first arrival to last token, s"},
       {"request_goodput", "requests that meet ttft and tpot limits / duration"},
-      {"useful_fraction", "tokens in KV block tables / token slots of those tables, weighted by step time"}};
+      {"useful_fraction", "tokens stored / token slots given out or lost between regions while requests wait, weighted by step time"}};
   out["warnings"] = result.warnings;
   out["seed"] = result.config.seed;
   out["volatile"] = {{"wall_s", machine.wall_s},

@@ -77,6 +77,7 @@ void Metrics::kv_use(const KvUse& use, std::int64_t duration_ps) {
   slot_time += static_cast<double>(use.held_slots) * time;
   resident_time += static_cast<double>(use.resident) * time;
   reserved_time += static_cast<double>(use.reserved) * time;
+  external_time += static_cast<double>(use.external) * time;
   running_time += static_cast<double>(use.running) * time;
   step_time += time;
   peak_blocks = std::max(peak_blocks, use.used_blocks);

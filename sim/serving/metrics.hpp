@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sim/engine/histogram.hpp"
+#include "sim/serving/kv_memory.hpp"
 #include "sim/serving/step.hpp"
 
 namespace tessera {
@@ -29,14 +30,6 @@ struct StepRecord {
   std::int64_t decodes = 0, prefill_tokens = 0;
   std::int64_t running = 0, waiting = 0;
   std::int64_t used_blocks = 0;
-};
-
-struct KvUse {                   // of one step
-  std::int64_t used_blocks = 0;  // distinct blocks held by requests
-  std::int64_t held_slots = 0;   // token slots of all block tables
-  std::int64_t resident = 0;     // tokens in them
-  std::int64_t reserved = 0;     // slots allocated ahead of computation
-  std::int64_t running = 0;
 };
 
 class Metrics {
@@ -74,7 +67,8 @@ class Metrics {
   std::int64_t peak_blocks = 0, peak_running = 0, peak_waiting = 0;
 
   // Time integrals, in units x ps.
-  double block_time = 0, slot_time = 0, resident_time = 0, reserved_time = 0, running_time = 0, step_time = 0;
+  double block_time = 0, slot_time = 0, resident_time = 0, reserved_time = 0, external_time = 0,
+         running_time = 0, step_time = 0;
 
   StepTerms terms;
 };

@@ -4,7 +4,6 @@
 
 #include "models/base/check.hpp"
 #include "models/base/error.hpp"
-#include "models/base/units.hpp"
 
 namespace tessera {
 
@@ -12,13 +11,12 @@ Replica::Replica(const ReplicaSpec& spec, StepCost& cost, Metrics& metrics)
     : spec_(spec),
       cost_(cost),
       metrics_(metrics),
-      pool_(static_cast<std::uint32_t>(spec.kv_blocks),
-            {.null_block = false, .prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
-      decodes_(spec.block_tokens, cost.windows()),
+      memory_(make_kv_memory(spec.memory)),
+      decodes_(spec.memory.block_tokens, cost.windows()),
       flights_(static_cast<std::size_t>(spec.async_depth)) {
-  TESSERA_CHECK(spec.kv_blocks > 0 && spec.async_depth >= 1, "an engine has blocks and a step in flight");
+  TESSERA_CHECK(spec.memory.kv_blocks > 0 && spec.async_depth >= 1,
+                "an engine has blocks and a step in flight");
   TESSERA_CHECK(spec.max_batched_tokens >= spec.max_num_seqs, "every decode fits the token budget");
-  min_free_for_admission_ = static_cast<std::int64_t>(spec.watermark * static_cast<double>(spec.kv_blocks));
 }
 
 Replica::Slot Replica::new_slot() {
@@ -32,14 +30,12 @@ Replica::Slot Replica::new_slot() {
 }
 
 std::string Replica::arrive(const Arrival& arrival) {
-  const std::int64_t most =
-      arrival.input_tokens + arrival.output_tokens - 1;  // the last token is never stored
-  if (spec_.max_model_len > 0 && most + 1 > spec_.max_model_len) {
+  const std::int64_t limit = spec_.memory.max_model_len;
+  if (limit > 0 && arrival.input_tokens + arrival.output_tokens > limit)
     return reject("longer than max_model_len");
-  }
-  if (ceil_div(most, spec_.block_tokens) > spec_.kv_blocks - min_free_for_admission_) {
-    return reject("needs more KV blocks than the engine has");
-  }
+  if (const std::string reason = memory_->refusal(arrival.input_tokens, arrival.output_tokens);
+      !reason.empty())
+    return reject(reason);
   settled_ = false;
   const Slot slot = new_slot();
   Sequence& seq = seqs_[slot];
@@ -51,14 +47,14 @@ std::string Replica::arrive(const Arrival& arrival) {
   seq.target = arrival.input_tokens;
   seq.computed = seq.emitted = 0;
   seq.released = false;
-  seq.hashes.assign(arrival.block_hashes.begin(), arrival.block_hashes.end());
+  memory_->arrive(slot, arrival.input_tokens, arrival.output_tokens, arrival.block_hashes);
   waiting_.push_back(slot);
   metrics_.peak_waiting = std::max(metrics_.peak_waiting, static_cast<std::int64_t>(waiting_.size()));
   if (next_action_ps_ == kNever) next_action_ps_ = arrival.arrival_ps + spec_.frontend_ps;
   return {};
 }
 
-std::string Replica::reject(const char* reason) {
+std::string Replica::reject(const std::string& reason) {
   ++metrics_.rejected[reason];
   return reason;
 }
@@ -74,11 +70,10 @@ void Replica::finish() {
   advance(kNever);
   if (!stopped()) {
     TESSERA_CHECK(waiting_.empty() && running_count_ == 0, "every request leaves");
-    TESSERA_CHECK(pool_.free_blocks() == static_cast<std::uint32_t>(spec_.kv_blocks),
-                  "every block came back");
+    TESSERA_CHECK(memory_->empty(), "every block came back");
   }
   retire_price();
-  metrics_.evictions += static_cast<std::int64_t>(pool_.evictions());
+  metrics_.evictions += memory_->evictions();
 }
 
 void Replica::act() {
@@ -103,7 +98,7 @@ void Replica::act() {
 void Replica::leap(std::int64_t until_ps) {
   while (!stopped() && settled_ && waits_for_oldest_ && next_action_ps_ < until_ps && !price_stale_ &&
          price_used_ < price_.valid_steps && flights_[oldest_].first_tokens.empty() &&
-         flights_[oldest_].finishing.empty() && pool_.free_blocks() >= decodes_.crossing().size() &&
+         flights_[oldest_].finishing.empty() && memory_->room_to_grow() >= decodes_.crossing().size() &&
          decodes_.steps_to_finish() > 1) {
     const std::int64_t now = next_action_ps_;
     complete_oldest();
@@ -118,8 +113,7 @@ void Replica::leap(std::int64_t until_ps) {
 
 // Every decode gets room for its next token.
 void Replica::grow_decodes() {
-  for (const Slot slot : decodes_.crossing()) seqs_[slot].blocks.push_back(pool_.allocate());
-  held_slots_ += static_cast<std::int64_t>(decodes_.crossing().size()) * spec_.block_tokens;
+  memory_->grow(decodes_.crossing());
   resident_ += decodes_.size();
 }
 
@@ -140,7 +134,7 @@ void Replica::complete_oldest() {
     seq.record.finish_ps = now;
     metrics_.finish(seq.record);
     if (!seq.released) {
-      release_blocks(seq, seq.computed);
+      leave_memory(slot, false);
       leave_running(slot);
     }
     free_slots_.push_back(slot);
@@ -222,7 +216,7 @@ bool Replica::schedule(std::int64_t now) {
 
 // Preempts the latest admitted requests until every decode that starts a new block gets one.
 bool Replica::make_room_for_decodes() {
-  if (pool_.free_blocks() >= decodes_.crossing().size()) return false;
+  if (memory_->room_to_grow() >= decodes_.crossing().size()) return false;
   scratch_.assign(decodes_.crossing().begin(), decodes_.crossing().end());
   std::sort(scratch_.begin(), scratch_.end(),
             [this](Slot a, Slot b) { return seqs_[a].admitted < seqs_[b].admitted; });
@@ -230,7 +224,7 @@ bool Replica::make_room_for_decodes() {
   bool preempted = false;
   for (const Slot slot : scratch_) {
     if (!decodes_.contains(slot)) continue;  // itself preempted for an earlier one
-    while (pool_.free_blocks() < needed + 1 && decodes_.contains(slot)) {
+    while (memory_->room_to_grow() < needed + 1 && decodes_.contains(slot)) {
       preempt(running_tail_);
       preempted = true;
     }
@@ -243,13 +237,10 @@ bool Replica::continue_partial(std::int64_t& budget) {
   if (partial_ == kNone || budget <= 0) return false;
   Sequence& seq = seqs_[partial_];
   const std::int64_t tokens = std::min<std::int64_t>(seq.target - seq.computed, budget);
-  const std::int64_t want = ceil_div(seq.computed + tokens, spec_.block_tokens);
-  const std::int64_t more = std::max<std::int64_t>(0, want - static_cast<std::int64_t>(seq.blocks.size()));
-  if (static_cast<std::int64_t>(pool_.free_blocks()) < more) {
+  if (!run_chunk(partial_, tokens)) {
     preempt(partial_);  // it is the latest admitted
     return true;
   }
-  run_chunk(partial_, tokens);
   budget -= tokens;
   return false;
 }
@@ -258,20 +249,10 @@ void Replica::admit(std::int64_t now, std::int64_t& budget) {
   while (!waiting_.empty() && budget > 0 && running_count_ < spec_.max_num_seqs) {
     const Slot slot = waiting_.front();
     Sequence& seq = seqs_[slot];
-    hit_.clear();
-    std::int64_t in_free_queue = 0;
-    const std::int64_t hits = find_prefix(seq, hit_, in_free_queue);
-    const std::int64_t cached = hits * spec_.block_tokens;
-    const std::int64_t tokens = std::min<std::int64_t>(seq.target - cached, budget);
-    const std::int64_t known =
-        spec_.reserve_full_prompt || spec_.allocate_full_prompt ? seq.target : cached + tokens;
-    const std::int64_t need = ceil_div(known, spec_.block_tokens) - hits + in_free_queue;
-    if (need > static_cast<std::int64_t>(pool_.free_blocks()) - min_free_for_admission_) return;
-
+    const std::optional<std::int64_t> found = memory_->admit(slot, seq.target, budget);
+    if (!found) return;
+    const std::int64_t cached = *found;
     waiting_.pop_front();
-    for (const BlockId id : hit_) pool_.touch(id);
-    seq.blocks.assign(hit_.begin(), hit_.end());
-    held_slots_ += cached;
     seq.computed = static_cast<std::int32_t>(cached);
     resident_ += cached;
     if (seq.record.scheduled_ps < 0) {
@@ -282,66 +263,33 @@ void Replica::admit(std::int64_t now, std::int64_t& budget) {
     } else {
       metrics_.recomputed_tokens += seq.target - cached;
     }
-    seq.saved.clear();
     seq.admitted = admissions_++;
     seq.prev = running_tail_;
     seq.next = kNone;
     (running_tail_ == kNone ? running_head_ : seqs_[running_tail_].next) = slot;
     running_tail_ = slot;
     ++running_count_;
-    run_chunk(slot, tokens);
+    const std::int64_t tokens = std::min(seq.target - cached, budget);
+    const bool fits = run_chunk(slot, tokens);
+    TESSERA_CHECK(fits, "an admitted request has room for its first chunk");
+    static_cast<void>(fits);
     budget -= tokens;
   }
 }
 
-// Schedules the next `tokens` tokens of a request's prefill; blocks are there.
-void Replica::run_chunk(Slot slot, std::int64_t tokens) {
+// Schedules the next `tokens` tokens of a request's prefill, if there is room for them.
+bool Replica::run_chunk(Slot slot, std::int64_t tokens) {
   Sequence& seq = seqs_[slot];
   const std::int64_t before = seq.computed;
   const std::int64_t after = before + tokens;
-  const std::int64_t want = ceil_div(spec_.allocate_full_prompt ? seq.target : after, spec_.block_tokens);
-  const auto have = static_cast<std::int64_t>(seq.blocks.size());
-  if (want > have) {
-    seq.blocks.resize(static_cast<std::size_t>(want));
-    pool_.allocate_n(std::span(seq.blocks).subspan(static_cast<std::size_t>(have)));
-    held_slots_ += (want - have) * spec_.block_tokens;
-  }
+  if (!memory_->extend(slot, before, after, seq.target)) return false;
   seq.computed = static_cast<std::int32_t>(after);
   resident_ += tokens;
-  publish_full_blocks(seq, before, after);
   chunks_.push_back({tokens, before});
   const bool done = after == seq.target;
   partial_ = done ? kNone : slot;
-  reserved_ = done ? 0 : want * spec_.block_tokens - ceil_div(after, spec_.block_tokens) * spec_.block_tokens;
   if (done) flight_->first_tokens.push_back({slot, seq.last_token_ps});
-}
-
-// Blocks are findable from the moment they are scheduled.
-void Replica::publish_full_blocks(Sequence& seq, std::int64_t before, std::int64_t after) {
-  if (!spec_.prefix_cache || seq.hashes.empty()) return;
-  const auto last =
-      std::min<std::size_t>(static_cast<std::size_t>(after / spec_.block_tokens), seq.hashes.size());
-  for (auto i = static_cast<std::size_t>(before / spec_.block_tokens); i < last; ++i)
-    pool_.publish(seq.blocks[i], seq.hashes[i]);
-}
-
-// Full blocks at the head of the request's known tokens that are still in the pool, never all tokens.
-std::int64_t Replica::find_prefix(Sequence& seq, std::vector<BlockId>& hit,
-                                  std::int64_t& in_free_queue) const {
-  if (!spec_.prefix_cache) return 0;
-  const auto limit = static_cast<std::size_t>((seq.target - 1) / spec_.block_tokens);
-  for (std::size_t i = 0; i < limit; ++i) {
-    BlockId id = kNoBlock;
-    if (i < seq.saved.size() && pool_.generation(seq.saved[i].id) == seq.saved[i].generation) {
-      id = seq.saved[i].id;
-    } else if (i < seq.hashes.size()) {
-      id = pool_.lookup(seq.hashes[i]);
-    }
-    if (id == kNoBlock) break;
-    hit.push_back(id);
-    if (pool_.references(id) == 0) ++in_free_queue;
-  }
-  return static_cast<std::int64_t>(hit.size());
+  return true;
 }
 
 void Replica::preempt(Slot victim) {
@@ -356,18 +304,9 @@ void Replica::preempt(Slot victim) {
     seq.last_token_ps = gpu_free_ps_;  // its latest token is, or was, in the last launched step
   }
   const bool last_in_flight = seq.emitted == seq.record.output_tokens;
-  seq.saved.clear();
-  if (spec_.prefix_cache && !last_in_flight) {
-    const auto full = static_cast<std::size_t>(seq.computed / spec_.block_tokens);
-    for (std::size_t i = 0; i < full && i < seq.blocks.size(); ++i)
-      seq.saved.push_back({seq.blocks[i], pool_.generation(seq.blocks[i])});
-  }
-  release_blocks(seq, seq.computed);
+  leave_memory(victim, !last_in_flight);
   leave_running(victim);
-  if (victim == partial_) {
-    partial_ = kNone;
-    reserved_ = 0;
-  }
+  if (victim == partial_) partial_ = kNone;
   if (last_in_flight) {  // it finishes when its step does
     seq.released = true;
     return;
@@ -377,11 +316,9 @@ void Replica::preempt(Slot victim) {
   waiting_.push_front(victim);
 }
 
-void Replica::release_blocks(Sequence& seq, std::int64_t computed) {
-  held_slots_ -= static_cast<std::int64_t>(seq.blocks.size()) * spec_.block_tokens;
-  resident_ -= computed;
-  pool_.free_tail_first(seq.blocks);
-  seq.blocks.clear();
+void Replica::leave_memory(Slot slot, bool comes_back) {
+  resident_ -= seqs_[slot].computed;
+  memory_->leave(slot, seqs_[slot].computed, comes_back);
 }
 
 void Replica::leave_running(Slot slot) {
@@ -411,13 +348,13 @@ void Replica::launch(std::int64_t now, const StepPrice& price, std::int64_t step
   metrics_.busy_ps += duration;
   metrics_.prefill_tokens += flight_->prefill_tokens;
   metrics_.decode_tokens += flight_->decodes;
-  const auto used =
-      static_cast<std::int64_t>(spec_.kv_blocks) - static_cast<std::int64_t>(pool_.free_blocks());
-  metrics_.kv_use({used, held_slots_, resident_, reserved_, running_count_}, duration);
+  KvUse use = memory_->use(resident_, !waiting_.empty() && running_count_ < spec_.max_num_seqs);
+  use.running = running_count_;
+  metrics_.kv_use(use, duration);
   if (metrics_.on_step)
     metrics_.on_step({spec_.engine, flight_->start_ps, flight_->end_ps, flight_->decodes,
                       flight_->prefill_tokens, running_count_, static_cast<std::int64_t>(waiting_.size()),
-                      used});
+                      use.used_blocks});
 }
 
 void Replica::retire_price() {

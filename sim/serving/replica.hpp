@@ -26,8 +26,8 @@
 #include <string>
 #include <vector>
 
-#include "sim/memory/block_pool.hpp"
 #include "sim/serving/decode_set.hpp"
+#include "sim/serving/kv_memory.hpp"
 #include "sim/serving/metrics.hpp"
 #include "sim/serving/step.hpp"
 
@@ -36,15 +36,7 @@ namespace tessera {
 struct ReplicaSpec {
   std::int64_t max_num_seqs = 256;
   std::int64_t max_batched_tokens = 2048;
-  std::int64_t max_model_len = 0;  // 0: no limit but capacity
-  std::int64_t block_tokens = 16;
-  std::int64_t kv_blocks = 0;  // blocks requests can hold (a null block already taken off)
-  bool prefix_cache = true;
-  bool hashed_prompts = true;  // false: no request will bring block hashes, so none are kept
-  // Scheduler rules (values differ between vllm and sarathi).
-  bool reserve_full_prompt = true;    // all known tokens must fit before a request is admitted
-  bool allocate_full_prompt = false;  // and are allocated at once (Sarathi-Serve, vLLM V0)
-  double watermark = 0;               // share of blocks admission leaves free
+  KvMemorySpec memory;
   // Engine timing.
   int async_depth = 2;
   std::int64_t host_base_ps = 0;  // per step, before its launch
@@ -82,17 +74,12 @@ class Replica {
   [[nodiscard]] std::int64_t outstanding() const {
     return static_cast<std::int64_t>(waiting_.size()) + running_count_;
   }
-  [[nodiscard]] const BlockPool& pool() const { return pool_; }
+  [[nodiscard]] const KvMemory& memory() const { return *memory_; }
 
  private:
   using Slot = std::uint32_t;
   static constexpr Slot kNone = ~Slot{0};
   static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
-
-  struct SavedBlock {
-    BlockId id;
-    std::uint32_t generation;
-  };
 
   struct Sequence {
     RequestRecord record;
@@ -103,9 +90,6 @@ class Replica {
     Slot prev = kNone, next = kNone;  // running list, in admission order
     std::uint64_t admitted = 0;       // admission number
     bool released = false;            // blocks already given back (preempted with its last token in flight)
-    std::vector<BlockId> blocks;
-    std::vector<std::uint64_t> hashes;  // of full prompt blocks
-    std::vector<SavedBlock> saved;      // full blocks held when preempted
   };
 
   struct Flight {  // a launched step
@@ -130,23 +114,21 @@ class Replica {
   void grow_decodes();
   bool continue_partial(std::int64_t& budget);
   void admit(std::int64_t now, std::int64_t& budget);
-  void run_chunk(Slot slot, std::int64_t tokens);
-  std::int64_t find_prefix(Sequence& seq, std::vector<BlockId>& hit, std::int64_t& in_free_queue) const;
+  bool run_chunk(Slot slot, std::int64_t tokens);
 
   void preempt(Slot victim);
-  void release_blocks(Sequence& seq, std::int64_t computed);
-  void publish_full_blocks(Sequence& seq, std::int64_t before, std::int64_t after);
+  void leave_memory(Slot slot, bool comes_back);
   void leave_running(Slot slot);
   void launch(std::int64_t now, const StepPrice& price, std::int64_t step_index);
   [[nodiscard]] bool stopped() const { return spec_.stop != nullptr && *spec_.stop != 0; }
   void retire_price();
   Slot new_slot();
-  std::string reject(const char* reason);
+  std::string reject(const std::string& reason);
 
   ReplicaSpec spec_;
   StepCost& cost_;
   Metrics& metrics_;
-  BlockPool pool_;
+  std::unique_ptr<KvMemory> memory_;
   DecodeSet decodes_;
 
   std::vector<Sequence> seqs_;
@@ -174,11 +156,7 @@ class Replica {
 
   std::vector<PrefillChunk> chunks_;
   std::vector<Slot> scratch_;
-  std::vector<BlockId> hit_;
-  std::int64_t min_free_for_admission_ = 0;
-  std::int64_t held_slots_ = 0;  // blocks in tables x block_tokens, shared ones counted per holder
-  std::int64_t resident_ = 0;    // tokens computed or being computed of running requests
-  std::int64_t reserved_ = 0;    // slots of blocks allocated ahead for a prompt not computed yet
+  std::int64_t resident_ = 0;  // tokens computed or being computed of running requests
 };
 
 }  // namespace tessera

@@ -83,7 +83,7 @@ void EngineConfig::describe(Fields& f) {
 void MemoryConfig::describe(Fields& f) {
   f.choice("allocator", allocator, {"paged", "contiguous-max", "contiguous-pow2", "contiguous-oracle", "vmm"},
            {.doc = "how KV memory is given out"});
-  f.check(allocator == "paged", "allocator", fmt::format("'{}' is not built yet, expected paged", allocator));
+  f.check(allocator != "vmm", "allocator", "'vmm' is not built yet, expected paged or contiguous-…");
   f.field("block_tokens", block_tokens,
           {.doc = "tokens of one KV block; null: the profile's", .unit = "tokens", .min = 1, .max = 4096});
   f.field("gpu_memory_utilization", gpu_memory_utilization,

@@ -38,9 +38,16 @@ StepLimits limits_of(const RunConfig& config) {
 // whole.
 void set_rules(ReplicaSpec& spec, const RunConfig& config) {
   const EngineProfile& profile = *config.engine.profile;
-  spec.reserve_full_prompt = profile.admission.reserve_full_prompt;
-  spec.watermark = profile.admission.watermark;
-  spec.allocate_full_prompt = config.engine.scheduler == "sarathi";
+  spec.memory.reserve_full_prompt = profile.admission.reserve_full_prompt;
+  spec.memory.watermark = profile.admission.watermark;
+  spec.memory.allocate_full_prompt = config.engine.scheduler == "sarathi";
+}
+
+KvAllocator allocator_of(const std::string& name) {
+  if (name == "contiguous-max") return KvAllocator::contiguous_max;
+  if (name == "contiguous-pow2") return KvAllocator::contiguous_pow2;
+  if (name == "contiguous-oracle") return KvAllocator::contiguous_oracle;
+  return KvAllocator::paged;
 }
 
 ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std::int64_t usable_blocks) {
@@ -48,10 +55,15 @@ ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std:
   ReplicaSpec spec;
   spec.max_num_seqs = limits.max_num_seqs;
   spec.max_batched_tokens = limits.max_batched_tokens;
-  spec.max_model_len = config.engine.max_model_len.value_or(0);
-  spec.block_tokens = limits.block_tokens;
-  spec.kv_blocks = usable_blocks;
-  spec.prefix_cache = config.memory.prefix_cache == "hash";
+  KvMemorySpec& memory = spec.memory;
+  memory.allocator = allocator_of(config.memory.allocator);
+  memory.max_model_len = config.engine.max_model_len.value_or(0);
+  // What the longest request may take is what its region holds.
+  if (memory.allocator == KvAllocator::contiguous_max && memory.max_model_len == 0)
+    memory.max_model_len = config.model->max_position;
+  memory.block_tokens = limits.block_tokens;
+  memory.kv_blocks = usable_blocks;
+  memory.prefix_cache = config.memory.prefix_cache == "hash" && memory.allocator == KvAllocator::paged;
   spec.async_depth = profile.async_depth;
   const int tp = static_cast<int>(config.parallel.tp);
   spec.host_base_ps = profile.host_time(tp, 0).count();
@@ -71,6 +83,8 @@ void warn_of_limits(const RunConfig& config, const RankModel& rank, std::vector<
           "hybrid allocator; their traffic is bounded by the window");
       break;
     }
+  if (allocator_of(config.memory.allocator) != KvAllocator::paged && config.memory.prefix_cache != "off")
+    warnings.push_back("no prefix cache: contiguous regions share nothing");
   if (config.gpu->status == "estimated")
     warnings.push_back(fmt::format(
         "{} has no kernel measurements of its own: its kernels behave as {}'s, rescaled by published "
@@ -161,7 +175,7 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   ReplicaSpec spec = replica_spec(config, limits, usable);
   spec.leap = hooks.leap;
   spec.stop = hooks.stop;
-  spec.hashed_prompts = trace->info().block_tokens > 0;
+  spec.memory.hashed_prompts = trace->info().block_tokens > 0;
   // Every replica prices on its own: what one remembers of its batches must not depend on another's.
   std::vector<std::unique_ptr<StepCost>> costs;
   std::vector<std::unique_ptr<Replica>> replicas;
@@ -172,7 +186,7 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     replicas.push_back(std::make_unique<Replica>(spec, *costs.back(), metrics));
   }
 
-  PromptBlocks blocks(trace->info().block_tokens, limits.block_tokens, spec.prefix_cache);
+  PromptBlocks blocks(trace->info().block_tokens, limits.block_tokens, spec.memory.prefix_cache);
   if (!blocks.problem().empty()) result.warnings.push_back(blocks.problem());
   Request request;
   std::uint32_t row = 0;

@@ -1,15 +1,10 @@
-// Block pool, block tables and cache replay in operations per second.
+// Block pool and block tables in operations per second.
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "sim/engine/random.hpp"
 #include "sim/memory/block_pool.hpp"
-#include "sim/memory/lru.hpp"
-#include "sim/memory/miss_ratio_curve.hpp"
-#include "sim/memory/prefix_replay.hpp"
 
 namespace tessera {
 namespace {
@@ -71,49 +66,6 @@ void pool_single(benchmark::State& state) {
   state.SetItemsProcessed(2 * state.iterations());
 }
 BENCHMARK(pool_single)->ArgName("blocks")->Arg(2588)->Arg(30'000);
-
-// Ten million draws from Zipf(1) over a million keys, by inversion of the cumulative weights.
-const DenseTrace& zipf() {
-  static const DenseTrace trace = [] {
-    constexpr std::size_t kKeys = 1'000'000;
-    constexpr std::size_t kRequests = 10'000'000;
-    std::vector<double> cumulative(kKeys);
-    double sum = 0;
-    for (std::size_t i = 0; i < kKeys; ++i) cumulative[i] = sum += 1.0 / static_cast<double>(i + 1);
-    sim::RandomStream random(3, 0);
-    DenseTrace made;
-    for (std::size_t i = 0; i < kRequests; ++i) {
-      const double draw = std::ldexp(static_cast<double>(random() >> 11U), -53) * sum;
-      const auto at = std::upper_bound(cumulative.begin(), cumulative.end(), draw) - cumulative.begin();
-      made.add_key(mix64(static_cast<std::uint64_t>(at)));
-    }
-    return made;
-  }();
-  return trace;
-}
-
-void lru_zipf(benchmark::State& state) {
-  const DenseTrace& trace = zipf();
-  double miss_ratio = 0;
-  for (auto iteration : state) {
-    static_cast<void>(iteration);
-    miss_ratio = replay<Lru>(trace, static_cast<std::uint32_t>(state.range(0))).miss_ratio();
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(trace.requests()));
-  state.counters["miss_ratio"] = miss_ratio;
-}
-BENCHMARK(lru_zipf)->ArgName("blocks")->Arg(1'000)->Arg(10'000)->Arg(100'000)->Arg(1'000'000)->Unit(
-    benchmark::kMillisecond);
-
-void lru_curve_zipf(benchmark::State& state) {
-  const DenseTrace& trace = zipf();
-  for (auto iteration : state) {
-    static_cast<void>(iteration);
-    benchmark::DoNotOptimize(MissRatioCurve(trace).saturation());
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(trace.requests()));
-}
-BENCHMARK(lru_curve_zipf)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace tessera

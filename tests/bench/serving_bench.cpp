@@ -49,8 +49,8 @@ void engine_run(benchmark::State& state) {
     ReplicaSpec spec;
     spec.max_num_seqs = 128;
     spec.max_batched_tokens = 512;
-    spec.kv_blocks = state.range(0);
-    spec.hashed_prompts = false;
+    spec.memory.kv_blocks = state.range(0);
+    spec.memory.hashed_prompts = false;
     Replica replica(spec, cost, metrics);
     sim::RandomStream random(1, 0);
     std::int64_t now = 0;

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "sim/memory/block_pool.hpp"
-#include "sim/memory/lru.hpp"
 #include "sim/memory/miss_ratio_curve.hpp"
 #include "sim/memory/prefix_replay.hpp"
+#include "sim/memory/replacement/lru.hpp"
 
 namespace tessera {
 namespace {
@@ -200,7 +200,7 @@ RC_GTEST_PROP(PrefixReplayProperty, ReplayAndCurveAgreeWithAListAtEveryCapacity,
   for (std::uint32_t capacity = 1; capacity <= trace.distinct() + 1; ++capacity) {
     SlowReplay slow;
     for (const auto& blocks : prompts) slow.request(blocks, capacity);
-    const CacheResult result = replay<Lru>(trace, capacity);
+    const CacheResult result = replay<Lru<>>(trace, {.capacity = capacity, .distinct = trace.distinct()});
     RC_ASSERT(result.prefix_hits == slow.prefix_hits);
     RC_ASSERT(result.hits == slow.hits);
     RC_ASSERT(result.hits + result.misses == result.references);
@@ -220,7 +220,7 @@ RC_GTEST_PROP(PrefixReplayProperty, MoreCapacityNeverMeansFewerLruHits, ()) {
   const MissRatioCurve curve(trace);
   std::int64_t fewer = 0;
   for (std::uint32_t capacity = 1; capacity <= trace.distinct(); ++capacity) {
-    const CacheResult result = replay<Lru>(trace, capacity);
+    const CacheResult result = replay<Lru<>>(trace, {.capacity = capacity, .distinct = trace.distinct()});
     RC_ASSERT(result.hits >= fewer);
     RC_ASSERT(curve.hits(capacity) == result.hits);
     fewer = result.hits;

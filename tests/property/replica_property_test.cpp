@@ -4,6 +4,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "sim/serving/kv_paged.hpp"
 #include "sim/serving/replica.hpp"
 
 namespace tessera {
@@ -47,12 +48,18 @@ Load any_load() {
   Load load;
   load.spec.max_num_seqs = *rc::gen::inRange<std::int64_t>(1, 9);
   load.spec.max_batched_tokens = load.spec.max_num_seqs + *rc::gen::inRange<std::int64_t>(0, 100);
-  load.spec.block_tokens = *rc::gen::element<std::int64_t>(1, 4, 16);
-  load.spec.kv_blocks = *rc::gen::inRange<std::int64_t>(4, 200 / load.spec.block_tokens + 20);
-  load.spec.prefix_cache = *rc::gen::arbitrary<bool>();
-  load.spec.reserve_full_prompt = *rc::gen::arbitrary<bool>();
-  load.spec.allocate_full_prompt = *rc::gen::arbitrary<bool>();
-  load.spec.watermark = *rc::gen::element(0.0, 0.1);
+  load.spec.memory.block_tokens = *rc::gen::element<std::int64_t>(1, 4, 16);
+  load.spec.memory.kv_blocks = *rc::gen::inRange<std::int64_t>(4, 200 / load.spec.memory.block_tokens + 20);
+  load.spec.memory.allocator = *rc::gen::weightedElement<KvAllocator>({{4, KvAllocator::paged},
+                                                                       {1, KvAllocator::contiguous_max},
+                                                                       {1, KvAllocator::contiguous_pow2},
+                                                                       {1, KvAllocator::contiguous_oracle}});
+  if (load.spec.memory.allocator == KvAllocator::contiguous_max)
+    load.spec.memory.max_model_len = *rc::gen::inRange<std::int64_t>(1, 130);
+  load.spec.memory.prefix_cache = *rc::gen::arbitrary<bool>();
+  load.spec.memory.reserve_full_prompt = *rc::gen::arbitrary<bool>();
+  load.spec.memory.allocate_full_prompt = *rc::gen::arbitrary<bool>();
+  load.spec.memory.watermark = *rc::gen::element(0.0, 0.1);
   load.spec.async_depth = *rc::gen::inRange(1, 3);
   load.spec.host_base_ps = *rc::gen::element<std::int64_t>(0, 400'000, 3'000'000);
   load.spec.host_per_sequence_ps = *rc::gen::element<std::int64_t>(0, 20'000);
@@ -65,7 +72,7 @@ Load any_load() {
     one.output = *rc::gen::inRange(1, 40);
     if (*rc::gen::arbitrary<bool>()) {  // a few shared prompts
       const auto family = *rc::gen::inRange<std::uint64_t>(1, 4);
-      for (std::int64_t b = 0; b < one.input / load.spec.block_tokens; ++b)
+      for (std::int64_t b = 0; b < one.input / load.spec.memory.block_tokens; ++b)
         one.hashes.push_back(family * 1000 + static_cast<std::uint64_t>(b));
     }
     load.requests.push_back(one);
@@ -77,7 +84,7 @@ struct Outcome {
   std::vector<RequestRecord> records;
   std::vector<StepRecord> steps;
   std::int64_t rejected = 0, gaps = 0, step_count = 0, busy = 0;
-  double resident = 0, blocks = 0, term = 0, gap_mean = 0;
+  double resident = 0, blocks = 0, external = 0, term = 0, gap_mean = 0;
 };
 
 Outcome play(const Load& load, bool leap) {
@@ -97,7 +104,7 @@ Outcome play(const Load& load, bool leap) {
     if (!replica.arrive({row++, now, one.input, one.output, one.hashes}).empty()) ++out.rejected;
   }
   replica.finish();
-  replica.pool().audit();
+  if (const auto* paged = dynamic_cast<const PagedKv*>(&replica.memory())) paged->pool().audit();
   out.gaps = metrics.itl_ps.count();
   out.gap_mean = metrics.itl_ps.mean();
   out.step_count = metrics.steps;
@@ -105,7 +112,9 @@ Outcome play(const Load& load, bool leap) {
   out.resident = metrics.resident_time;
   out.blocks = metrics.block_time;
   out.term = metrics.terms.part[0];
-  RC_ASSERT(metrics.slot_time >= metrics.resident_time);
+  RC_ASSERT(metrics.slot_time >= metrics.resident_time + metrics.reserved_time);
+  RC_ASSERT(metrics.external_time >= 0);
+  out.external = metrics.external_time;
   return out;
 }
 
@@ -143,7 +152,7 @@ TEST(ReplicaProperty, StepsKeepTheBudgetTheSeatsAndTheOrderOfTime) {
       RC_ASSERT(s.decodes + s.prefill_tokens <= load.spec.max_batched_tokens);
       RC_ASSERT(s.decodes + s.prefill_tokens > 0);
       RC_ASSERT(s.running <= load.spec.max_num_seqs);
-      RC_ASSERT(s.used_blocks <= load.spec.kv_blocks);
+      RC_ASSERT(s.used_blocks <= load.spec.memory.kv_blocks);
       RC_ASSERT(s.start_ps >= free_from);
       RC_ASSERT(s.end_ps > s.start_ps);
       free_from = s.end_ps;
@@ -172,6 +181,7 @@ TEST(ReplicaProperty, LeapingOverEqualStepsChangesNothing) {
     RC_ASSERT(leap.busy == step.busy);
     RC_ASSERT(leap.resident == step.resident);
     RC_ASSERT(leap.blocks == step.blocks);
+    RC_ASSERT(leap.external == step.external);
     RC_ASSERT(leap.term == step.term);
     RC_ASSERT(leap.gaps == 0 || leap.gap_mean == step.gap_mean);
   });

@@ -44,6 +44,16 @@ expect 2 "expected a whole number" explain kv --model llama-2-7b --context 12x
 expect 2 "did you mean 'memory.block_tokens'" config explain memory.block_token
 expect 2 "block identities" cache "$source_dir/traces/samples/quickstart.csv"
 expect 2 "expected" cache "$source_dir/traces/samples/quickstart.csv" --blocks -3
+expect 0 "2,000 requests" trace zipf --requests 2000 --objects 100 --size 10 --out "$scratch/zipf.bin.gz"
+expect 0 "s3-fifo" cache "$scratch/zipf.bin.gz" --policy s3-fifo,ttl,belady --blocks 10,unbounded --json
+expect 0 "byte_miss_ratio" cache "$scratch/zipf.bin.gz" --policy gdsf --bytes 200 --cost size --json
+expect 0 "lru-shards" cache "$scratch/zipf.bin.gz" --mrc --shards 0.5 --blocks 10
+expect 0 "busiest" cache "$scratch/zipf.bin.gz" --replicas 4 --routing session --blocks 10
+expect 2 "did you mean 's3-fifo'" cache "$scratch/zipf.bin.gz" --policy s3fifo
+expect 2 "did you mean 'session'" cache "$scratch/zipf.bin.gz" --replicas 4 --routing sesion
+expect 2 "counts blocks" cache "$scratch/zipf.bin.gz" --policy arc --bytes 200
+expect 2 "expected a rate" cache "$scratch/zipf.bin.gz" --shards -1
+expect 2 "alpha" trace zipf --alpha -1 --out -
 expect 2 "lengths" trace generate --rate 5 --requests 10 --out -
 expect 2 "kernel" validate --measurements "$quickstart" --kernel gem --gpu h100-sxm
 printf '\x80\x00\x01junk' >"$scratch/junk"

@@ -86,6 +86,22 @@ TEST(Gemm, CopiesOfWeightsThatFitL2AreNotReadAgain) {
   EXPECT_NEAR(with_copies(25), 1.25, 0.01);
 }
 
+TEST(Gemm, AReplayMuchLongerThanL2FindsWhatTheCardRetains) {
+  Gpu g = memory_only_gpu();
+  GemmShape shape{16, 12800, 12800, DType::bf16, 6};
+  const double io = 2 * 16 * 12800 * 2.0, weights = 2.0 * 12800 * 12800;
+  const double lru = us(g, shape);
+  g.kernels->gemm.l2_retained = 0.2;
+  // A fifth of the part of L2 that keeps operands, of every cycle through six copies, is not read again.
+  const double kept =
+      0.2 * g.kernels->gemm.l2_share * static_cast<double>(g.l2_bytes) * weights / (6 * weights + io);
+  EXPECT_NEAR(lru - us(g, shape), kept / (g.hbm_bytes_per_us() * g.kernels->gemm.hbm_fraction), 0.01);
+  shape.weight_copies = 0;  // in serving nothing of a layer is left when it comes round again
+  const double serving = us(g, shape);
+  g.kernels->gemm.l2_retained = 0;
+  EXPECT_EQ(us(g, shape), serving);
+}
+
 TEST(Gemm, Fp8DoublesTheRateHalvesTheWeightsAndQuantisesFirst) {
   const Fp8GemmParams fp8{.quantise_us = 5,
                           .quantise_row_ns = 10,

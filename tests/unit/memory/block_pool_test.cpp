@@ -141,6 +141,21 @@ TEST(BlockPool, WithoutPrefixCachingNothingIsEverFound) {
   EXPECT_EQ(pool.evictions(), 0);
 }
 
+// A preempted request that comes back looks for its blocks by generation, with or without hashes.
+TEST(BlockPool, WithoutPrefixCachingAFreeBlockCanStillBeTakenBack) {
+  BlockPool pool(3, {.prefix_caching = false});
+  const Ids blocks = take(pool, 2);
+  EXPECT_EQ(pool.references(0), 1u);
+  pool.free_tail_first(blocks);
+  EXPECT_EQ(pool.references(0), 0u);
+  const std::uint32_t generation = pool.generation(0);
+  pool.touch(0);
+  EXPECT_EQ(pool.references(0), 1u);
+  EXPECT_EQ(pool.generation(0), generation);
+  EXPECT_EQ(free_order(pool), (Ids{2, 1}));
+  pool.audit();
+}
+
 TEST(BlockPool, RefusesToExistWithoutAUsableBlock) {
   EXPECT_THROW(BlockPool(0), std::invalid_argument);
   EXPECT_THROW(BlockPool(1, {.null_block = true}), std::invalid_argument);

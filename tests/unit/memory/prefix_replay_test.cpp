@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "models/base/error.hpp"
-#include "sim/memory/lru.hpp"
 #include "sim/memory/miss_ratio_curve.hpp"
+#include "sim/memory/replacement/registry.hpp"
 
 namespace tessera {
 namespace {
@@ -91,7 +91,8 @@ TEST(PrefixReplay, AnEmptyTraceHasNoMisses) {
 
 TEST(PrefixReplay, EveryPolicyHasANameADescriptionAndReplays) {
   ASSERT_FALSE(replacement_policies().empty());
-  const DenseTrace trace = keys({1, 2, 3, 1, 2, 3});
+  DenseTrace trace;
+  for (const std::uint64_t key : {1, 2, 3, 1, 2, 3}) trace.add_key(key, 1, 0);
   for (const PolicyEntry& policy : replacement_policies()) {
     EXPECT_FALSE(policy.doc.empty());
     // Where everything fits, policies do not differ: each key misses once.
@@ -109,8 +110,94 @@ std::string error_of(std::string_view policy, std::uint32_t blocks) {
 }
 
 TEST(PrefixReplay, RefusesUnknownPoliciesAndNoBlocks) {
-  EXPECT_EQ(error_of("lri", 5), "cache: policy 'lri' is not known, expected one of lru, did you mean 'lru'?");
+  EXPECT_EQ(
+      error_of("lri", 5),
+      "cache: policy 'lri' is not known, expected one of fifo, lru, clock, sieve, lfu, slru, 2q, arc, lirs, "
+      "s3-fifo, w-tinylfu, gdsf, length-aware, ttl, leaf-first, random, belady, did you mean 'lru'?");
   EXPECT_EQ(error_of("lru", 0), "cache: 0 blocks hold nothing, expected at least 1");
+}
+
+DenseTrace sized_keys(const std::vector<std::pair<std::uint64_t, std::uint32_t>>& all) {
+  DenseTrace trace;
+  for (const auto& [key, size] : all) trace.add_key(key, size);
+  return trace;
+}
+
+TEST(PrefixReplay, InBytesEvictsAsManyKeysAsItTakes) {
+  ReplayOptions bytes;
+  bytes.bytes = true;
+  // 1 and 2 fill ten bytes; 3 needs both places; 1 misses again and 3 must go.
+  const DenseTrace trace = sized_keys({{1, 5}, {2, 5}, {3, 8}, {1, 5}});
+  const CacheResult result = replay("lru", trace, 10, bytes);
+  EXPECT_EQ(result.hits, 0);
+  EXPECT_EQ(result.missed_bytes, 23);
+  EXPECT_EQ(replay("lru", trace, 18, bytes).hits, 1);
+  EXPECT_DOUBLE_EQ(replay("lru", trace, 18, bytes).byte_miss_ratio(), 18.0 / 23);
+}
+
+TEST(PrefixReplay, AKeyLargerThanTheCachePassesByIt) {
+  ReplayOptions bytes;
+  bytes.bytes = true;
+  const CacheResult result = replay("fifo", sized_keys({{1, 4}, {9, 11}, {9, 11}, {1, 4}}), 10, bytes);
+  EXPECT_EQ(result.hits, 1);  // key 1 is still there
+  EXPECT_EQ(result.missed_bytes, 26);
+}
+
+TEST(PrefixReplay, GdsfKeepsWhatIsDearAByte) {
+  // 1 and 2 fill eleven bytes. For 3, cost 1 gives up 2, the dearest to hold; 1 hits. With cost = size both
+  // are worth the same a byte and the older goes first, then, for want of room, the other: as in LRU.
+  const DenseTrace trace = sized_keys({{1, 1}, {2, 10}, {3, 2}, {1, 1}});
+  ReplayOptions options;
+  options.bytes = true;
+  EXPECT_EQ(replay("gdsf", trace, 11, options).hits, 1);
+  EXPECT_EQ(replay("lru", trace, 11, options).hits, 0);
+  options.cost = ReplayOptions::Cost::size;
+  EXPECT_EQ(replay("gdsf", trace, 11, options).hits, 0);
+}
+
+TEST(PrefixReplay, DepthMakesDeepBlocksDearToGdsf) {
+  // Block 4 takes the place of 1 either way. When 1 comes back, the oldest of equals is 2; by depth 2 costs
+  // twice what 3 does, and stays to hit.
+  const DenseTrace trace = requests({{1, 2}, {3, 4}, {1, 2}});
+  ReplayOptions deep;
+  deep.cost = ReplayOptions::Cost::depth;
+  EXPECT_EQ(replay("gdsf", trace, 3).hits, 0);
+  EXPECT_EQ(replay("gdsf", trace, 3, deep).hits, 1);
+}
+
+TEST(PrefixReplay, TtlForgetsAfterItsLifetimeWithoutUse) {
+  DenseTrace trace;
+  const std::uint64_t block[] = {7};
+  for (const std::int64_t second : {0, 100, 200, 301}) trace.add_request(block, second * 1'000'000'000'000);
+  ReplayOptions options;
+  options.time_to_live_ps = 100'000'000'000'000;
+  EXPECT_EQ(replay("ttl", trace, 5, options).hits,
+            2);  // at its age it still lives, a second later it does not
+  EXPECT_EQ(replay("lru", trace, 5, options).hits, 3);
+}
+
+std::string refusal(std::string_view policy, const DenseTrace& trace, const ReplayOptions& options) {
+  try {
+    replay(policy, trace, 5, options);
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(PrefixReplay, RefusesWhatAPolicyOrATraceCannotServe) {
+  ReplayOptions bytes, by_size;
+  bytes.bytes = true;
+  by_size.cost = ReplayOptions::Cost::size;
+  EXPECT_EQ(refusal("ttl", keys({1}), {}), "cache: policy ttl needs a clock, but the trace has no times");
+  EXPECT_EQ(refusal("arc", keys({1}), bytes),
+            "cache: policy arc counts blocks and cannot fill a capacity in bytes, expected one of fifo, lru, "
+            "clock, "
+            "sieve, lfu, gdsf, random");
+  EXPECT_EQ(refusal("lru", requests({{1}}), bytes),
+            "cache: blocks have no sizes of their own, expected a key trace");
+  EXPECT_EQ(refusal("gdsf", requests({{1}}), by_size),
+            "cache: blocks have no sizes of their own, expected a key trace");
 }
 
 TEST(MissRatioCurve, OfASmallTraceWorkedByHand) {

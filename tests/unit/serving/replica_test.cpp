@@ -50,7 +50,7 @@ ReplicaSpec small() {
   ReplicaSpec spec;
   spec.max_num_seqs = 4;
   spec.max_batched_tokens = 64;
-  spec.kv_blocks = 100;
+  spec.memory.kv_blocks = 100;
   spec.leap = false;
   return spec;
 }
@@ -167,8 +167,8 @@ TEST(Replica, ASeatIsUsedAgainOnlyAfterTheLastTokenWasProcessed) {
 
 TEST(Replica, WithoutABlockForADecodeTheLatestAdmittedRequestIsPreemptedAndComputesAgain) {
   ReplicaSpec spec = small();
-  spec.kv_blocks = 4;  // 64 token slots
-  spec.prefix_cache = false;
+  spec.memory.kv_blocks = 4;  // 64 token slots
+  spec.memory.prefix_cache = false;
   Engine engine(spec);
   engine.send(0, 30, 20);  // ends with 49 tokens in 4 blocks
   engine.send(0, 17, 10);  // two blocks at once
@@ -184,8 +184,8 @@ TEST(Replica, WithoutABlockForADecodeTheLatestAdmittedRequestIsPreemptedAndCompu
 
 TEST(Replica, NobodyIsAdmittedInAStepThatPreempted) {
   ReplicaSpec spec = small();
-  spec.kv_blocks = 4;
-  spec.prefix_cache = false;
+  spec.memory.kv_blocks = 4;
+  spec.memory.prefix_cache = false;
   Engine engine(spec);
   engine.send(0, 30, 20);
   engine.send(0, 17, 10);
@@ -203,7 +203,7 @@ TEST(Replica, NobodyIsAdmittedInAStepThatPreempted) {
 
 TEST(Replica, AWaitingRequestThatDoesNotFitBlocksThoseBehindIt) {
   ReplicaSpec spec = small();
-  spec.kv_blocks = 6;
+  spec.memory.kv_blocks = 6;
   Engine engine(spec);
   engine.send(0, 60, 3);  // 4 blocks
   engine.send(1, 50, 2);  // 4 blocks: has to wait
@@ -215,7 +215,7 @@ TEST(Replica, AWaitingRequestThatDoesNotFitBlocksThoseBehindIt) {
 
 TEST(Replica, APromptMustFitWholeBeforeItsFirstChunkRuns) {
   ReplicaSpec spec = small();
-  spec.kv_blocks = 8;
+  spec.memory.kv_blocks = 8;
   spec.max_batched_tokens = 32;
   Engine strict(spec);
   strict.send(0, 60, 30);  // 4 blocks, soon 6
@@ -223,7 +223,7 @@ TEST(Replica, APromptMustFitWholeBeforeItsFirstChunkRuns) {
   strict.replica.finish();
   EXPECT_GE(strict.finished.at(1).scheduled_ps, strict.finished.at(0).finish_ps);
   EXPECT_EQ(strict.metrics.preemptions, 0);
-  spec.reserve_full_prompt = false;
+  spec.memory.reserve_full_prompt = false;
   Engine eager(spec);
   eager.send(0, 60, 30);
   eager.send(15, 70, 2);
@@ -248,7 +248,7 @@ TEST(Replica, EqualPrefixesAreComputedOnceButTheLastTokenAlways) {
 
 TEST(Replica, WithThePrefixCacheOffNothingIsFound) {
   ReplicaSpec spec = small();
-  spec.prefix_cache = false;
+  spec.memory.prefix_cache = false;
   Engine engine(spec);
   engine.send(0, 32, 1, {11, 12});
   engine.send(100, 40, 1, {11, 12});
@@ -258,7 +258,7 @@ TEST(Replica, WithThePrefixCacheOffNothingIsFound) {
 
 TEST(Replica, APreemptedRequestFindsItsOwnBlocksAgainUntilTheyAreReused) {
   ReplicaSpec spec = small();
-  spec.kv_blocks = 6;
+  spec.memory.kv_blocks = 6;
   spec.max_batched_tokens = 128;
   Engine engine(spec);
   engine.send(0, 30, 8);  // needs a third block at token 32 and ends before a fourth
@@ -271,8 +271,8 @@ TEST(Replica, APreemptedRequestFindsItsOwnBlocksAgainUntilTheyAreReused) {
 
 TEST(Replica, RequestsThatCanNeverFitAreRejectedAndTheRestGoesOn) {
   ReplicaSpec spec = small();
-  spec.kv_blocks = 4;
-  spec.max_model_len = 60;
+  spec.memory.kv_blocks = 4;
+  spec.memory.max_model_len = 60;
   Engine engine(spec);
   EXPECT_NE(engine.send(0, 50, 40), "");
   EXPECT_NE(engine.send(0, 70, 1), "");
@@ -293,7 +293,7 @@ TEST(Replica, AnIdleEngineTakesAnArrivalAtOnce) {
 
 TEST(Replica, GapsBetweenTokensAddUpToTheDecodeTimeOfEveryRequest) {
   ReplicaSpec spec = small();
-  spec.kv_blocks = 8;
+  spec.memory.kv_blocks = 8;
   Engine engine(spec);
   for (int i = 0; i < 12; ++i) engine.send(i * 7, 20 + i * 3, 5 + i % 7);
   engine.replica.finish();
@@ -306,6 +306,58 @@ TEST(Replica, GapsBetweenTokensAddUpToTheDecodeTimeOfEveryRequest) {
   ASSERT_EQ(engine.finished.size(), 12u);
   EXPECT_EQ(engine.metrics.itl_ps.count(), tokens);
   EXPECT_NEAR(engine.metrics.itl_ps.mean() * static_cast<double>(tokens) / kMs, decode_ms, 1e-6);
+}
+
+// Contiguous regions: 1,600 slots are 1024 + 512 + 64.
+TEST(Replica, AReservedRegionIsHeldFromAdmissionToTheEnd) {
+  ReplicaSpec spec = small();
+  spec.memory.allocator = KvAllocator::contiguous_oracle;
+  Engine engine(spec);
+  engine.send(0, 50, 51);  // 100 tokens stored: a region of 128
+  engine.replica.finish();
+  ASSERT_EQ(engine.finished.size(), 1u);
+  EXPECT_EQ(engine.metrics.peak_blocks, 128 / 16);
+  EXPECT_EQ(engine.metrics.preemptions, 0);
+  const Metrics& m = engine.metrics;
+  EXPECT_DOUBLE_EQ(m.slot_time, 128 * m.step_time);
+  EXPECT_DOUBLE_EQ(m.resident_time + m.reserved_time, 100 * m.step_time);
+}
+
+TEST(Replica, RequestsWaitForARegionInOnePiece) {
+  ReplicaSpec spec = small();
+  spec.memory.allocator = KvAllocator::contiguous_max;
+  spec.memory.max_model_len = 512;
+  Engine engine(spec);
+  for (int i = 0; i < 4; ++i) engine.send(0, 20, 10);
+  engine.replica.finish();
+  EXPECT_EQ(engine.metrics.peak_running, 3)
+      << "1024 + 512 hold three regions of 512; the last 64 slots are lost";
+  EXPECT_GT(engine.metrics.external_time, 0);
+  EXPECT_EQ(engine.metrics.completed, 4);
+}
+
+TEST(Replica, ARegionMayCoverTheAnswerRoundedUpToAPowerOfTwo) {
+  ReplicaSpec spec = small();
+  spec.memory.allocator = KvAllocator::contiguous_pow2;
+  Engine engine(spec);
+  engine.send(0, 100, 33);  // 100 + 64 = 164: a region of 256, where the exact 132 would do with 256 as well
+  engine.send(0, 60, 33);   // 60 + 64 = 124: 128
+  engine.replica.finish();
+  EXPECT_EQ(engine.metrics.peak_blocks, (256 + 128) / 16);
+}
+
+TEST(Replica, WhatNoRegionCanHoldIsRejectedAndTheRestGoesOn) {
+  ReplicaSpec spec = small();
+  spec.memory.allocator = KvAllocator::contiguous_pow2;
+  Engine engine(spec);
+  EXPECT_EQ(engine.send(0, 900, 200), "needs a larger region than the engine has");
+  EXPECT_EQ(engine.send(0, 700, 200), "");
+  spec.memory.allocator = KvAllocator::contiguous_max;
+  spec.memory.max_model_len = 512;
+  Engine longest(spec);
+  EXPECT_EQ(longest.send(0, 500, 20), "longer than max_model_len");
+  engine.replica.finish();
+  EXPECT_EQ(engine.metrics.completed, 1);
 }
 
 }  // namespace

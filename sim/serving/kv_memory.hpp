@@ -1,0 +1,72 @@
+// KV memory as a scheduler sees it: which request holds room for how many tokens. Requests are named by
+// slots, dense and used again. One of these is chosen by name (`memory.allocator`) when a replica is made:
+//   PagedKv    blocks as tokens come, shared by prefix (kv_paged.hpp)
+//   RegionKv   one contiguous region from admission to the end (kv_regions.hpp)
+// To add one: derive, and give it a line in make_kv_memory.
+//
+// Call order for a request: arrive, admit, extend per prompt chunk, grow per decode step that needs room,
+// leave; after a leave that will come back, admit again.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace tessera {
+
+struct KvUse {                   // of one step
+  std::int64_t used_blocks = 0;  // distinct blocks held by requests
+  std::int64_t held_slots = 0;   // token slots of all requests' rooms, shared ones counted per holder
+  std::int64_t resident = 0;     // tokens in them
+  std::int64_t reserved = 0;     // slots held for tokens still to come
+  std::int64_t external = 0;     // free slots that no waiting request fits into
+  std::int64_t running = 0;
+};
+
+enum class KvAllocator : std::uint8_t { paged, contiguous_max, contiguous_pow2, contiguous_oracle };
+
+struct KvMemorySpec {
+  KvAllocator allocator = KvAllocator::paged;
+  std::int64_t block_tokens = 16;
+  std::int64_t kv_blocks = 0;      // blocks requests can hold (a null block already taken off)
+  std::int64_t max_model_len = 0;  // 0: no limit but capacity
+  bool prefix_cache = true;
+  bool hashed_prompts = true;  // false: no request will bring block hashes, so none are kept
+  // Rules of admission (values differ between vllm and sarathi).
+  bool reserve_full_prompt = true;    // all known tokens must fit before a request is admitted
+  bool allocate_full_prompt = false;  // and are allocated at once (Sarathi-Serve, vLLM V0)
+  double watermark = 0;               // share of blocks admission leaves free
+};
+
+class KvMemory {
+ public:
+  using Slot = std::uint32_t;
+  virtual ~KvMemory() = default;
+
+  // Why a request of these lengths can never run; empty if it can.
+  [[nodiscard]] virtual std::string refusal(std::int64_t input, std::int64_t output) const = 0;
+  // The slot stands for a new request. `hashes`: chained identities of its full prompt blocks.
+  virtual void arrive(Slot slot, std::int64_t input, std::int64_t output,
+                      std::span<const std::uint64_t> hashes) = 0;
+  // Room for a request of `target` known tokens of which a step computes at most `budget`: the tokens found
+  // in the prefix cache, now held, or nothing where there is no room.
+  virtual std::optional<std::int64_t> admit(Slot slot, std::int64_t target, std::int64_t budget) = 0;
+  // Room for tokens `before` to `after` of `target`; false, and nothing done, where there is none.
+  virtual bool extend(Slot slot, std::int64_t before, std::int64_t after, std::int64_t target) = 0;
+  // How many decodes may start a new block, and a new block for each of `slots`.
+  [[nodiscard]] virtual std::size_t room_to_grow() const = 0;
+  virtual void grow(std::span<const Slot> slots) = 0;
+  // Gives all room back. `computed` tokens of a request that comes back may be found again by admit.
+  virtual void leave(Slot slot, std::int64_t computed, bool comes_back) = 0;
+
+  // With `resident` tokens in it; `waits`: a request that has a seat waits for room.
+  [[nodiscard]] virtual KvUse use(std::int64_t resident, bool waits) const = 0;
+  [[nodiscard]] virtual std::int64_t evictions() const { return 0; }
+  [[nodiscard]] virtual bool empty() const = 0;  // nobody holds anything
+};
+
+std::unique_ptr<KvMemory> make_kv_memory(const KvMemorySpec& spec);
+
+}  // namespace tessera
