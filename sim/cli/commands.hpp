@@ -48,8 +48,8 @@ struct ExplainOptions {
   std::int64_t tp = 1;
   double utilization = 0.9;
   std::vector<std::string> overrides;
-  std::vector<std::string> compare;  // shapes (kv)
-  std::int64_t batch = 0;            // 0: as many as fit
+  std::vector<std::string> compare;      // shapes (kv)
+  std::vector<std::int64_t> batches{0};  // 0: as many as fit
   std::int64_t seats = 256;
   std::string layers;  // "16-31": a pipeline stage (kv)
   bool json = false;
@@ -58,6 +58,7 @@ int explain_command(const ExplainOptions& options);
 
 struct Model;
 int explain_kv_compare(const ExplainOptions& options, const Model& model);
+int explain_kv_claims(const ExplainOptions& options);
 
 int list_command(const std::string& what, bool json);
 int config_schema_command(bool json);

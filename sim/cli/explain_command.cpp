@@ -137,10 +137,13 @@ int explain_capacity_command(const ExplainOptions& options) {
 }  // namespace
 
 int explain_command(const ExplainOptions& options) {
+  if (options.what == "kv-claims") return explain_kv_claims(options);
+  if (options.model.empty())
+    throw InputError("explain " + options.what + ": --model is missing, expected a model name or file");
   if (options.what == "kv") return explain_kv_command(options);
   if (options.what == "capacity") return explain_capacity_command(options);
-  throw InputError(fmt::format("explain: '{}' is not known, expected kv or capacity{}", options.what,
-                               did_you_mean(options.what, {"kv", "capacity"})));
+  throw InputError(fmt::format("explain: '{}' is not known, expected kv, capacity or kv-claims{}",
+                               options.what, did_you_mean(options.what, {"kv", "capacity", "kv-claims"})));
 }
 
 }  // namespace tessera

@@ -52,31 +52,57 @@ void print(const ShapeReport& r) {
 
 }  // namespace
 
+namespace {
+
+// "4k,32k" -> {4096, 32768}
+std::vector<std::int64_t> contexts_of(const std::string& text) {
+  std::vector<std::int64_t> list;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    list.push_back(parse_tokens(text.substr(at, comma - at), "--context"));
+    if (list.back() < 1) throw InputError("--context: 0 is not valid, expected at least 1 token");
+    at = comma + 1;
+  }
+  return list;
+}
+
+void print_head(const Model& model, const CompareSetup& setup) {
+  fmt::print("{} on {} x {}, {} tokens each, {} seats (bytes of one rank; decode rate of the engine)\n",
+             model.name, setup.tp, setup.gpu.name, human_count(setup.context), setup.seats);
+  fmt::print("{:<22} {:>10} {:>10} {:>9} {:>13} {:>7} {:>9} {:>10} {:>11}\n", "shape", "B/token", "sequence",
+             "max batch", "max context", "batch", "step ms", "decode t/s", "prefill ms");
+}
+
+}  // namespace
+
 int explain_kv_compare(const ExplainOptions& options, const Model& model) {
   CompareSetup setup;
   setup.gpu = load_gpu(options.gpu.empty() ? kDefaultGpu : options.gpu);
   setup.engine = load_engine_profile(kDefaultEngineProfile);
   setup.tp = options.tp;
-  setup.context = parse_tokens(options.context, "--context");
-  if (setup.context < 1) throw InputError("--context: 0 is not valid, expected at least 1 token");
-  setup.batch = options.batch;
-  setup.seats = std::max(options.seats, options.batch);
   setup.block_tokens = setup.engine.block_tokens;
   setup.utilization = options.utilization;
-  std::vector<ShapeReport> reports;
+  std::vector<ShapedModel> shapes;
   for (const std::string& shape : options.compare)
-    reports.push_back(report_shape(setup, apply_shape(model, shape, options.kv_dtype)));
-  if (options.json) {
-    nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-    for (const ShapeReport& r : reports) rows.push_back(to_json(r));
-    fmt::print("{}\n", rows.dump(2));
-    return kOk;
-  }
-  fmt::print("{} on {} x {}, {} tokens each, {} seats (figures of one rank; decode rate of the engine)\n",
-             model.name, setup.tp, setup.gpu.name, human_count(setup.context), setup.seats);
-  fmt::print("{:<22} {:>10} {:>10} {:>9} {:>13} {:>7} {:>9} {:>10} {:>11}\n", "shape", "B/token", "sequence",
-             "max batch", "max context", "batch", "step ms", "decode t/s", "prefill ms");
-  for (const ShapeReport& r : reports) print(r);
+    shapes.push_back(apply_shape(model, shape, options.kv_dtype));
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (const std::int64_t context : contexts_of(options.context))
+    for (const std::int64_t batch : options.batches) {
+      setup.context = context;
+      setup.batch = batch;
+      setup.seats = std::max(options.seats, batch);
+      if (!options.json) print_head(model, setup);
+      for (const ShapedModel& shape : shapes) {
+        const ShapeReport r = report_shape(setup, shape);
+        if (!options.json) {
+          print(r);
+          continue;
+        }
+        rows.push_back(to_json(r));
+        rows.back()["context"] = context;
+      }
+    }
+  if (options.json) fmt::print("{}\n", rows.dump(2));
   return kOk;
 }
 

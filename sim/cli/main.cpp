@@ -119,10 +119,11 @@ int run(int argc, char** argv) {
 
   ExplainOptions explain_options;
   CLI::App* explain_app = app.add_subcommand("explain", "a quantity with its formula, values and source");
-  explain_app->add_option("WHAT", explain_options.what, "kv | capacity")->required();
-  explain_app->add_option("--model", explain_options.model, "model name or file")->required();
+  explain_app->add_option("WHAT", explain_options.what, "kv | capacity | kv-claims")->required();
+  explain_app->add_option("--model", explain_options.model, "model name or file (kv, capacity)");
   explain_app->add_option("--gpu", explain_options.gpu, "GPU name or file (capacity)");
-  explain_app->add_option("--context", explain_options.context, "tokens of one sequence, e.g. 128k");
+  explain_app->add_option("--context", explain_options.context,
+                          "tokens of one sequence, e.g. 128k; several with --compare: 4k,32k");
   explain_app->add_option("--kv-dtype", explain_options.kv_dtype,
                           "auto | bf16 | fp8 | fp8-skip-window | int4 | kivi-4 | kivi-2 | nvfp4 | ..");
   explain_app->add_option("--tp", explain_options.tp, "tensor-parallel ranks")->check(CLI::Range(1, 1024));
@@ -138,7 +139,9 @@ int run(int argc, char** argv) {
           "cache shapes side by side, e.g. base,mqa,mla,cla-2,local-5-1024+fp8 (kv; see list shapes)")
       ->delimiter(',');
   explain_app
-      ->add_option("--batch", explain_options.batch, "decoding sequences; 0: as many as fit (--compare)")
+      ->add_option("--batch", explain_options.batches,
+                   "decoding sequences, one or several; 0: as many as fit (--compare)")
+      ->delimiter(',')
       ->check(CLI::Range(0, 65536));
   explain_app->add_option("--seats", explain_options.seats, "most sequences at once (--compare)")
       ->check(CLI::Range(1, 65536));

@@ -423,5 +423,19 @@ RC_GTEST_PROP(KvComposition, TenThousandRandomStacksAgreeWithATokenByTokenWalk, 
   for (int i = 0; i < 100; ++i) one_stack();
 }
 
+// Admission counts on peak_pages: never too few for any prefix, never more than two too many (sinks and
+// window may share a page).
+RC_GTEST_PROP(KvComposition, PeakPagesCoverEveryPrefixAndNoMore, ()) {
+  const Model model = sound_model();
+  const std::int64_t context = pick(1, 300);
+  const std::int64_t block_tokens = pick(1, 20);
+  for (const KvGroup& group : make_kv_layout(model, DType::bf16).groups) {
+    std::int64_t most = 0;
+    for (std::int64_t n = 0; n <= context; ++n) most = std::max(most, group.rule.pages(n, block_tokens));
+    RC_ASSERT(group.rule.peak_pages(context, block_tokens) >= most);
+    RC_ASSERT(group.rule.peak_pages(context, block_tokens) <= most + 2);
+  }
+}
+
 }  // namespace
 }  // namespace tessera

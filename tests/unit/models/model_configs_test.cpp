@@ -56,6 +56,8 @@ const std::map<std::string, std::int64_t> kKvBytesPerToken{
     {"jamba-v0.1", 16384},
     {"deepseek-v2-lite", 31104},
     {"deepseek-v2", 69120},
+    {"deepseek-67b", 95 * 2 * 8 * 128 * 2},
+    {"yoco-3b", 14 * 2 * 8 * 128 * 2},  // 13 window layers and one for the other 13
     // 61 windows of 1024 B, 30 x (1024 + 256) B every 4 tokens, 31 x 1024 B every 128.
     {"deepseek-v4-pro", 61 * 1024 + 30 * 1280 / 4 + 31 * 1024 / 128},
 };
