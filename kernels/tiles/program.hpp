@@ -30,7 +30,8 @@ enum class Tensor : std::uint8_t {
   scores,
   probabilities,  // N x N matrices of unfused attention
   mask,
-  dropout,  // dropout: the kept/dropped bytes
+  dropout,  // the kept/dropped bytes
+  dropped,  // probabilities after dropout
   o_partial,
   lse_partial,  // of the splits of one row
   k_new,
@@ -38,6 +39,12 @@ enum class Tensor : std::uint8_t {
   q_input,  // queries as the model lays them out, before a copy packs them
   o_output,
   lse_output,  // and outputs after a copy has unpacked them
+  q_gradient,
+  k_gradient,
+  v_gradient,
+  o_gradient,
+  scores_gradient,  // also of the probabilities, in place
+  row_dot,          // rowsum(dO * O)
   a,
   b,
   c,

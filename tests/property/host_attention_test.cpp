@@ -1,0 +1,140 @@
+// Every attention program, run on real numbers over random shapes, gives softmax(Q K^T) V, and moves
+// exactly the bytes that its closed totals and its counting walk say.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "kernels/tiles/attention_totals.hpp"
+#include "tests/support/attention_reference.hpp"
+
+namespace tessera {
+namespace {
+
+using host::Format;
+using host::Precision;
+
+constexpr Precision kExact{Format::fp32, Format::fp32};
+
+Precision as_stored(Format format) { return {format, format}; }
+
+// Fixed seeds: the same 500 shapes on every machine.
+template <class Property>
+void over_500_shapes(const char* what, Property&& property) {
+  rc::detail::TestParams params;
+  params.seed = 20220527;
+  params.maxSuccess = 500;
+  params.maxSize = 100;
+  const auto result = rc::detail::checkTestable(std::forward<Property>(property),
+                                                rc::detail::TestMetadata{what, what}, params);
+  std::ostringstream message;
+  rc::detail::printResultMessage(result, message);
+  EXPECT_TRUE(result.template is<rc::detail::SuccessResult>()) << message.str();
+}
+
+void same_bytes(const Traffic& a, const Traffic& b) {
+  RC_ASSERT(a.read == b.read);
+  RC_ASSERT(a.written == b.written);
+  RC_ASSERT(a.mma_flops == b.mma_flops);
+  RC_ASSERT(a.exps == b.exps);
+}
+
+template <class Launch, class Inputs>
+void agrees(const Launch& launch, const Inputs& in, Format format) {
+  const std::vector<double> expected = test::reference_attention(in);
+  const host::AttentionRun exact = host::run_attention(launch, in, kExact);
+  RC_ASSERT(test::relative_error(exact.output, expected) <= 1e-3);
+  const host::AttentionRun stored = host::run_attention(launch, in, as_stored(format));
+  RC_ASSERT(test::relative_error(stored.output, expected) <= 4e-3);
+  same_bytes(exact.traffic, traffic_of_launch(launch));
+  same_bytes(exact.traffic, totals_of_launch(launch));
+}
+
+host::AttentionInputs draw_inputs(const AttentionProblem& problem, Format format) {
+  return host::random_inputs(problem, format, *rc::gen::inRange<std::uint64_t>(0, 1u << 20));
+}
+
+// Few SMs, so that small launches still choose splits now and then.
+FlashCard random_card() {
+  FlashCard card;
+  card.sms = *rc::gen::element<std::int64_t>(4, 16, 40, 132);
+  card.sm8x = *rc::gen::arbitrary<bool>();
+  return card;
+}
+
+TEST(HostAttention, FlashAttention2AsLaunched) {
+  over_500_shapes("fa2", [] {
+    const AttentionProblem p = test::random_problem();
+    const Format format = *rc::gen::element(Format::fp16, Format::bf16);
+    agrees(fa2::launch(p, random_card()), draw_inputs(p, format), format);
+  });
+}
+
+TEST(HostAttention, FlashAttention3AsLaunched) {
+  over_500_shapes("fa3", [] {
+    const AttentionProblem p = test::random_problem();
+    const Format format = *rc::gen::element(Format::fp16, Format::bf16);
+    agrees(fa3::launch(p, random_card()), draw_inputs(p, format), format);
+  });
+}
+
+TEST(HostAttention, FlashForwardWithSmallTilesAndAnySplits) {
+  over_500_shapes("small tiles", [] {
+    FlashLaunch launch;
+    FlashForward& f = launch.forward;
+    f.problem = test::random_problem();
+    if (f.problem.page_tokens > 0) launch.kv_write.emplace(f.problem);
+    f.tile = {*rc::gen::element(5, 16, 32), *rc::gen::element(7, 16, 48)};
+    f.packed = *rc::gen::arbitrary<bool>();
+    f.most_splits = *rc::gen::element(1, 2, 3, 7);
+    f.numbering =
+        *rc::gen::element(Numbering::rows_splits_heads_sequences, Numbering::sections, Numbering::ragged);
+    f.section = *rc::gen::inRange(1, 5);
+    if (f.numbering == Numbering::ragged)
+      for (std::size_t s = 0; s < f.problem.sequences.size(); ++s)
+        f.splits.push_back(*rc::gen::inRange(1, f.most_splits + 1));
+    f.number_ctas();
+    if (f.most_splits > 1) {
+      std::int64_t rows = 0;
+      for (const AttentionSequence& s : f.problem.sequences)
+        rows = std::max(rows, s.queries * f.problem.q_heads);
+      const int at_once = *rc::gen::element(1, 4, 9);
+      launch.combine = FlashCombine{.forward = f,
+                                    .rows_per_cta = at_once,
+                                    .per_sequence = true,
+                                    .blocks_per_sequence = tiles_of(rows, at_once)};
+    }
+    agrees(launch, draw_inputs(f.problem, Format::bf16), Format::bf16);
+  });
+}
+
+TEST(HostAttention, FlashAttention1) {
+  over_500_shapes("fa1", [] {
+    const AttentionProblem p = test::random_problem({.window = false, .paged = false});
+    const int d = std::max(p.head_dim, p.v_head_dim);
+    const FlashAttention1 program(p, *rc::gen::element(16, 32, 64, 100) * 4 * d * 2,
+                                  *rc::gen::arbitrary<bool>());
+    host::AttentionInputs in = draw_inputs(p, Format::fp16);
+    if (program.key_mask)
+      for (std::int64_t key = 0; key < in.first_key.back(); ++key)
+        in.seen.push_back(*rc::gen::inRange(0, 4) > 0);
+    in.dropout = {*rc::gen::element(0.0, 0.1, 0.5), 7};
+    agrees(program, in, Format::fp16);
+  });
+}
+
+TEST(HostAttention, Unfused) {
+  over_500_shapes("standard", [] {
+    const AttentionProblem p = test::random_problem({.paged = false});
+    StandardOptions options{*rc::gen::arbitrary<bool>(), *rc::gen::arbitrary<bool>(), 108, 166912};
+    options.smem_per_cta = *rc::gen::element<std::int64_t>(166912, 101376, 65536);
+    host::AttentionInputs in = draw_inputs(p, Format::fp16);
+    if (options.key_mask)
+      for (std::int64_t key = 0; key < in.first_key.back(); ++key)
+        in.seen.push_back(*rc::gen::inRange(0, 4) > 0);
+    if (options.dropout) in.dropout = {0.2, 11};
+    agrees(StandardAttention(p, options), in, Format::fp16);
+  });
+}
+
+}  // namespace
+}  // namespace tessera
