@@ -1,0 +1,86 @@
+// C[m,n] = A[m,k] B[k,n] as one launch of a tiled GEMM, with k split over `splits` CTAs per output tile.
+//
+// CTA i owns one bm x bn tile of C for one split of k. Tiles are numbered so that CTAs running together form
+// a nearly square patch of C and share their operands in L2: bands of `kBand` tile rows, walked column by
+// column. A step loads bm x 64 of A and 64 x bn of B and multiplies; the epilogue stores the tile, or its
+// fp32 partial when k is split (a second kernel adds the parts: kernels/cost/gemm.cpp, fix-up).
+// Products count the padded tile, bytes only what lies inside the matrices.
+// Source of tiles and splits: kernels/tiles/gemm_tiles.hpp. Left out: clusters with multicast, stream-K.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/tiles/gemm_tiles.hpp"
+#include "kernels/tiles/program.hpp"
+
+namespace tessera {
+
+struct GemmProgram {
+  static constexpr std::int64_t kBand = 8;
+  static constexpr bool kEqualSteps = true;  // all steps but the last of a CTA move and compute the same
+
+  std::int64_t m = 1, n = 1, k = 1;
+  GemmTile tile{128, 128};
+  int splits = 1;
+  double element_bytes = 2;
+  double output_bytes = 2;
+
+  [[nodiscard]] constexpr std::int64_t tile_rows() const { return ceil_div(m, tile.bm); }
+  [[nodiscard]] constexpr std::int64_t tile_cols() const { return ceil_div(n, tile.bn); }
+  [[nodiscard]] constexpr std::int64_t ctas() const { return tile_rows() * tile_cols() * splits; }
+  [[nodiscard]] constexpr CtaOrder order() const { return CtaOrder::in_order; }
+  [[nodiscard]] CtaResources resources() const {
+    const int resident = static_cast<int>(ctas_per_sm(tile));
+    const auto step_bytes = static_cast<std::int64_t>((tile.bm + tile.bn) * kGemmKStep * element_bytes);
+    // Accumulators fill the registers that are left: half a file of them for the CTAs of one SM.
+    return {.threads = tile.bm * tile.bn >= 128 * 128 ? 256 : 128,
+            .registers_per_thread = 65536 / (resident * (tile.bm * tile.bn >= 128 * 128 ? 256 : 128)),
+            .smem_bytes = 3 * step_bytes,
+            .stages = 3};
+  }
+
+  // Where a CTA works.
+  struct Place {
+    std::int64_t row, col, split;  // of tiles
+    std::int64_t first_k, last_k;  // elements [first, last)
+  };
+  [[nodiscard]] constexpr Place place(std::int64_t cta) const {
+    const std::int64_t tiles = tile_rows() * tile_cols();
+    const std::int64_t split = cta / tiles, at = cta % tiles;
+    const std::int64_t band = at / (kBand * tile_cols());
+    const std::int64_t rows = std::min(kBand, tile_rows() - band * kBand);
+    const std::int64_t inside = at - band * kBand * tile_cols();
+    const std::int64_t first = split * k_per_split(k, splits);
+    return {band * kBand + inside % rows, inside / rows, split, std::min(k, first),
+            std::min(k, first + k_per_split(k, splits))};
+  }
+
+  [[nodiscard]] constexpr std::int64_t steps(std::int64_t cta) const {
+    const Place p = place(cta);
+    return ceil_div(p.last_k - p.first_k, kGemmKStep);
+  }
+
+  template <class V>
+  constexpr void prologue(std::int64_t, V&) const {}
+  template <class V>
+  constexpr void step(std::int64_t cta, std::int64_t step, V& v) const {
+    const Place p = place(cta);
+    const std::int64_t k0 = p.first_k + step * kGemmKStep;
+    const auto depth = static_cast<std::int32_t>(std::min<std::int64_t>(kGemmKStep, p.last_k - k0));
+    const auto rows = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bm, m - p.row * tile.bm));
+    const auto cols = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bn, n - p.col * tile.bn));
+    v.load({Tensor::a, false, rows, depth, 0, p.row * tile.bm, k0, element_bytes});
+    v.load({Tensor::b, false, depth, cols, 0, k0, p.col * tile.bn, element_bytes});
+    v.mma(tile.bm, tile.bn, kGemmKStep);
+  }
+  template <class V>
+  constexpr void epilogue(std::int64_t cta, V& v) const {
+    const Place p = place(cta);
+    const auto rows = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bm, m - p.row * tile.bm));
+    const auto cols = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bn, n - p.col * tile.bn));
+    v.store({splits > 1 ? Tensor::c_partial : Tensor::c, false, rows, cols, splits > 1 ? p.split : 0,
+             p.row * tile.bm, p.col * tile.bn, splits > 1 ? 4.0 : output_bytes});
+  }
+};
+
+}  // namespace tessera
