@@ -11,6 +11,8 @@ namespace tessera {
 std::span<const KernelValidator> kernel_validators(Cost cost) {
   static const std::vector<KernelValidator> tile = {
       gemm_validator(Cost::tile),
+      context_attention_validator(Cost::tile),
+      generation_attention_validator(Cost::tile),
   };
   if (cost == Cost::tile) return tile;
   static const std::vector<KernelValidator> all = {

@@ -35,52 +35,51 @@ struct GemmProgram {
     // Accumulators fill the registers that are left: half a file of them for the CTAs of one SM.
     return {.threads = tile.bm * tile.bn >= 128 * 128 ? 256 : 128,
             .registers_per_thread = 65536 / (resident * (tile.bm * tile.bn >= 128 * 128 ? 256 : 128)),
-            .smem_bytes = 3 * step_bytes,
+            .smem_bytes = 2 * step_bytes,
             .stages = 3};
   }
 
   // Where a CTA works.
-  struct Place {
-    std::int64_t row, col, split;  // of tiles
-    std::int64_t first_k, last_k;  // elements [first, last)
+  struct Cta {
+    std::int64_t steps = 0;
+    std::int64_t row = 0, col = 0, split = 0;  // of tiles
+    std::int64_t first_k = 0, last_k = 0;      // elements [first, last)
+    std::int32_t rows = 0, cols = 0;           // of the output tile that exist
   };
-  [[nodiscard]] constexpr Place place(std::int64_t cta) const {
+  [[nodiscard]] constexpr Cta cta(std::int64_t number) const {
     const std::int64_t tiles = tile_rows() * tile_cols();
-    const std::int64_t split = cta / tiles, at = cta % tiles;
+    const std::int64_t split = number / tiles, at = number % tiles;
     const std::int64_t band = at / (kBand * tile_cols());
     const std::int64_t rows = std::min(kBand, tile_rows() - band * kBand);
     const std::int64_t inside = at - band * kBand * tile_cols();
-    const std::int64_t first = split * k_per_split(k, splits);
-    return {band * kBand + inside % rows, inside / rows, split, std::min(k, first),
-            std::min(k, first + k_per_split(k, splits))};
-  }
-
-  [[nodiscard]] constexpr std::int64_t steps(std::int64_t cta) const {
-    const Place p = place(cta);
-    return ceil_div(p.last_k - p.first_k, kGemmKStep);
+    Cta c;
+    c.row = band * kBand + inside % rows, c.col = inside / rows, c.split = split;
+    c.first_k = std::min(k, split * k_per_split(k, splits));
+    c.last_k = std::min(k, c.first_k + k_per_split(k, splits));
+    c.steps = ceil_div(c.last_k - c.first_k, kGemmKStep);
+    c.rows = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bm, m - c.row * tile.bm));
+    c.cols = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bn, n - c.col * tile.bn));
+    return c;
   }
 
   template <class V>
-  constexpr void prologue(std::int64_t, V&) const {}
+  constexpr void prologue(const Cta&, V&) const {}
   template <class V>
-  constexpr void step(std::int64_t cta, std::int64_t step, V& v) const {
-    const Place p = place(cta);
-    const std::int64_t k0 = p.first_k + step * kGemmKStep;
-    const auto depth = static_cast<std::int32_t>(std::min<std::int64_t>(kGemmKStep, p.last_k - k0));
-    const auto rows = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bm, m - p.row * tile.bm));
-    const auto cols = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bn, n - p.col * tile.bn));
-    v.load({Tensor::a, false, rows, depth, 0, p.row * tile.bm, k0, element_bytes});
-    v.load({Tensor::b, false, depth, cols, 0, k0, p.col * tile.bn, element_bytes});
+  constexpr void step(const Cta& c, std::int64_t step, V& v) const {
+    const std::int64_t k0 = c.first_k + step * kGemmKStep;
+    const auto depth = static_cast<std::int32_t>(std::min<std::int64_t>(kGemmKStep, c.last_k - k0));
+    v.load({Tensor::a, false, c.rows, depth, 0, c.row * tile.bm, k0, element_bytes});
+    v.load({Tensor::b, false, depth, c.cols, 0, k0, c.col * tile.bn, element_bytes});
     v.mma(tile.bm, tile.bn, kGemmKStep);
   }
   template <class V>
-  constexpr void epilogue(std::int64_t cta, V& v) const {
-    const Place p = place(cta);
-    const auto rows = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bm, m - p.row * tile.bm));
-    const auto cols = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bn, n - p.col * tile.bn));
-    v.store({splits > 1 ? Tensor::c_partial : Tensor::c, false, rows, cols, splits > 1 ? p.split : 0,
-             p.row * tile.bm, p.col * tile.bn, splits > 1 ? 4.0 : output_bytes});
+  constexpr void epilogue(const Cta& c, V& v) const {
+    const bool partial = splits > 1;
+    v.store({partial ? Tensor::c_partial : Tensor::c, false, c.rows, c.cols, partial ? c.split : 0,
+             c.row * tile.bm, c.col * tile.bn, partial ? 4.0 : output_bytes});
   }
 };
+
+static_assert(TileProgram<GemmProgram>);
 
 }  // namespace tessera

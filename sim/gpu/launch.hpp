@@ -5,13 +5,15 @@
 //   load of a step     = latency (of the level the bytes come from) + bytes / rate of one CTA
 //   one stage          : steps x (compute + load)
 //   more stages        : steps x max(compute, load, floor) + the smaller of the two, once
-// A program that says so (kEqualSteps) is walked at its first, second and last step only: the steps between
-// equal the second. Times are integer picoseconds at this interface.
+// Where all inner steps of a program move and multiply the same (equal_steps), only the first, second and
+// last are walked. Times are integer picoseconds at this interface.
 #pragma once
 
 #include <array>
 #include <concepts>
 
+#include "kernels/tiles/attention_flash.hpp"
+#include "kernels/tiles/gemm_program.hpp"
 #include "kernels/tiles/program.hpp"
 #include "models/hardware/gpu.hpp"
 #include "sim/gpu/l2_tags.hpp"
@@ -19,17 +21,26 @@
 
 namespace tessera {
 
+template <class P>
+inline constexpr bool equal_steps = false;
+template <>
+inline constexpr bool equal_steps<GemmProgram> = true;
+template <>
+inline constexpr bool equal_steps<FlashForward> =
+    true;  // but for masks, whose arithmetic is not counted by tile
+
 // How fast one kernel's CTAs work on one card. Times in ps.
 struct KernelRates {
   double ps_per_flop = 0;  // of one SM's tensor cores
   double ps_per_exp = 0;
-  double ps_per_alu = 0;
+  double step_compute_ps = 0;   // of a step, besides
   double step_floor_ps = 0;     // least time between two steps: the serial chain of products and barriers
   double dram_latency_ps = 0;   // of a load that misses L2 ...
   double l2_latency_ps = 0;     // ... and of one that hits
   double load_ps_per_byte = 0;  // of one CTA after the latency
   double prologue_ps = 0;
   double epilogue_ps = 0;
+  double idle_ps = 0;  // of a CTA that finds nothing to do
   double hbm_bytes_per_ps = 1;
   double l2_bytes_per_ps = 1;
   double store_weight = 1;  // L2 time of a stored byte / of a loaded one
@@ -57,7 +68,7 @@ struct PartSum {
   std::array<TileRef, kMost> loads;
   std::array<TileRef, kMost> stores;
   int load_count = 0, store_count = 0;
-  std::int64_t load_bytes = 0, store_bytes = 0, flops = 0, exps = 0, alus = 0;
+  std::int64_t load_bytes = 0, store_bytes = 0, flops = 0, exps = 0;
 
   constexpr void load(const TileRef& ref) {
     if (load_count < kMost) loads[static_cast<std::size_t>(load_count)] = ref;
@@ -71,7 +82,7 @@ struct PartSum {
   }
   constexpr void mma(std::int64_t m, std::int64_t n, std::int64_t k) { flops += 2 * m * n * k; }
   constexpr void exp(std::int64_t count) { exps += count; }
-  constexpr void alu(std::int64_t count) { alus += count; }
+  constexpr void alu(std::int64_t) {}  // part of the exponential rate: softmax arithmetic comes with them
 };
 
 // Keys of L2 pages: tensor, plane and where in the plane; never 0.
@@ -93,8 +104,9 @@ class LaunchWalk {
   LaunchWalk(const P& program, const KernelRates& rates, int stages, L2Tags& tags)
       : program_(program), rates_(rates), stages_(stages), tags_(tags) {}
 
-  CtaRun begin(std::int64_t cta) {
+  CtaRun begin(std::int64_t number) {
     using detail::PartSum;
+    const typename P::Cta cta = program_.cta(number);
     PartSum sum;
     program_.prologue(cta, sum);
     double hits = 0, inserted = 0;  // bytes
@@ -108,10 +120,8 @@ class LaunchWalk {
       const TileRef& ref = sum.loads[static_cast<std::size_t>(i)];
       use(ref, ref.bytes(), ref.row, ref.col);
     }
-    const std::int64_t steps = program_.steps(cta);
+    const std::int64_t steps = cta.steps;
     const std::int64_t outside = sum.load_bytes;
-    const std::int64_t outside_work = sum.flops;
-    (void)outside_work;
     if (steps > 0) walk_steps(cta, steps, sum, use);
     const double loop_bytes = static_cast<double>(sum.load_bytes - outside);
     const double load_hits = hits;
@@ -125,19 +135,20 @@ class LaunchWalk {
     const double hits_before_stores = hits;
     for (int i = 0; i < sum.store_count && i < PartSum::kMost; ++i) {
       const TileRef& ref = sum.stores[static_cast<std::size_t>(i)];
-      use(ref, ref.bytes(), ref.row, ref.col);
+      use(ref, ref.bytes(), ref.row, ~ref.col);
     }
     const double store_hits = hits - hits_before_stores;
 
     CtaRun run;
     const double n = static_cast<double>(steps);
     run.compute = static_cast<double>(sum.flops) * rates_.ps_per_flop +
-                  static_cast<double>(sum.exps) * rates_.ps_per_exp +
-                  static_cast<double>(sum.alus) * rates_.ps_per_alu;
+                  static_cast<double>(sum.exps) * rates_.ps_per_exp + n * rates_.step_compute_ps;
     const double miss = loaded > 0 ? 1 - load_hits / static_cast<double>(loaded) : 0;
     const double latency = miss * rates_.dram_latency_ps + (1 - miss) * rates_.l2_latency_ps;
     const double loads = n * latency + loop_bytes * rates_.load_ps_per_byte;
     run.fixed = rates_.epilogue_ps;
+    run.idle = steps == 0 && sum.load_bytes + sum.store_bytes == 0;
+    if (run.idle) run.fixed = rates_.idle_ps;
     if (stages_ == 1) {
       run.alone = run.compute + loads;
     } else {
@@ -168,9 +179,9 @@ class LaunchWalk {
  private:
   // All steps of a CTA: sums into `sum`, pages through `use`.
   template <class Use>
-  void walk_steps(std::int64_t cta, std::int64_t steps, detail::PartSum& sum, Use&& use) {
+  void walk_steps(const typename P::Cta& cta, std::int64_t steps, detail::PartSum& sum, Use&& use) {
     using detail::PartSum;
-    if constexpr (requires { requires P::kEqualSteps; }) {
+    if constexpr (equal_steps<P>) {
       PartSum first, inner, last;
       program_.step(cta, 0, first);
       if (steps > 2) program_.step(cta, 1, inner);
@@ -179,7 +190,6 @@ class LaunchWalk {
       sum.load_bytes += first.load_bytes + between * inner.load_bytes + last.load_bytes;
       sum.flops += first.flops + between * inner.flops + last.flops;
       sum.exps += first.exps + between * inner.exps + last.exps;
-      sum.alus += first.alus + between * inner.alus + last.alus;
       if (!tags_.enabled()) return;
       for (int i = 0; i < first.load_count; ++i) {
         const auto at = static_cast<std::size_t>(i);
@@ -194,7 +204,7 @@ class LaunchWalk {
         PartSum one;
         program_.step(cta, i, one);
         sum.load_bytes += one.load_bytes, sum.store_bytes += one.store_bytes;
-        sum.flops += one.flops, sum.exps += one.exps, sum.alus += one.alus;
+        sum.flops += one.flops, sum.exps += one.exps;
         for (int j = 0; j < one.load_count; ++j) {
           const TileRef& ref = one.loads[static_cast<std::size_t>(j)];
           use(ref, ref.bytes(), ref.row, ref.col);

@@ -27,6 +27,7 @@ struct CtaRun {
   double hbm_bytes = 0;  // read and written
   double l2_bytes = 0;   // between L2 and SM
   double inserted = 0;   // bytes this CTA brings into L2
+  bool idle = false;     // finds nothing to do: no prologue
 };
 
 struct SmArraySpec {
@@ -108,6 +109,7 @@ class SmArray {
     s.run = begin(cta, inserted_);
     ++live_;
     ++resident_[static_cast<std::size_t>(slot % spec_.sms)];
+    if (s.run.idle) return enter_loop(static_cast<std::int32_t>(slot));
     waiting_[(waiting_head_ + waiting_count_++) & (waiting_.size() - 1)] = static_cast<std::int32_t>(slot);
   }
   std::int32_t advance();  // to the next event; the slot whose CTA ended, or -1
