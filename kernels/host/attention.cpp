@@ -11,11 +11,12 @@ namespace {
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// std::normal_distribution differs between libraries; twelve uniforms less six do not.
-float normal(std::mt19937_64& random) {
-  double sum = -6;
-  for (int i = 0; i < 12; ++i) sum += static_cast<double>(random() >> 11) * 0x1p-53;
-  return static_cast<float>(sum);
+// std::normal_distribution differs between libraries; the sum of four uniforms, scaled, does not.
+float bell(std::mt19937_64& random) {
+  const std::uint64_t bits = random();
+  std::int64_t sum = -2 * 65536;
+  for (int i = 0; i < 4; ++i) sum += static_cast<std::int64_t>(bits >> (16 * i) & 0xffff);
+  return static_cast<float>(sum) * (0x1p-16f * 1.7320508f);  // variance 4 / 12, scaled to 1
 }
 
 // Queries and outputs [token, head, d], seen by a program that packs `group` heads into a plane.
@@ -175,7 +176,7 @@ AttentionInputs random_inputs(const AttentionProblem& problem, Format format, st
   std::mt19937_64 random(seed);
   const auto draw = [&](std::vector<float>& values, std::int64_t count) {
     values.resize(index(count));
-    for (float& x : values) x = rounded(normal(random), format);
+    for (float& x : values) x = rounded(bell(random), format);
   };
   draw(in.q, in.first_query.back() * problem.q_heads * problem.head_dim);
   draw(in.k, in.first_key.back() * problem.kv_heads * problem.head_dim);

@@ -32,7 +32,7 @@ struct AttentionInputs {
   [[nodiscard]] bool hidden(std::int64_t sequence, std::int64_t key) const;
 };
 
-// Normal numbers of variance 1, rounded to `format`.
+// Bell-shaped numbers of variance 1, rounded to `format`.
 AttentionInputs random_inputs(const AttentionProblem& problem, Format format, std::uint64_t seed);
 
 // How intermediate results are kept: P before it meets V, and what the kernels leave in memory (O, and S and

@@ -78,7 +78,18 @@ constexpr int heuristic_splits(std::int64_t kv_heads, std::int64_t row_blocks, s
                                std::int64_t key_tiles) {
   const std::int64_t blocks = kv_heads * row_blocks;
   if (static_cast<double>(blocks) >= 0.8 * static_cast<double>(sms) || key_tiles <= 4) return 1;
-  return best_split_count(blocks, sms, key_tiles, 128);
+  return best_split_count(blocks, sms, key_tiles, 128, false);
+}
+
+// Dense tensors without a mask are also split, into parts of 50 MB, where one KV head's keys exceed L2 and
+// many row blocks would pass over them.
+constexpr int dense_splits(std::int64_t planes, std::int64_t row_blocks, std::int64_t sms,
+                           std::int64_t key_tiles, std::int64_t kv_head_bytes, bool masked) {
+  constexpr std::int64_t kL2 = std::int64_t{50} << 20;
+  const bool enough = static_cast<double>(planes * row_blocks) >= 0.8 * static_cast<double>(sms);
+  if (enough && !masked && kv_head_bytes > kL2 && row_blocks >= 2 * sms)
+    return static_cast<int>(std::min<std::int64_t>(tiles_of(kv_head_bytes, kL2), 128));
+  return heuristic_splits(planes, row_blocks, sms, key_tiles);
 }
 
 constexpr int split_cap(bool decode, std::int64_t sequences, std::int64_t kv_heads, std::int64_t row_blocks,

@@ -11,12 +11,14 @@ constexpr int kRegisters = 65536;  // of an SM
 
 struct Extent {
   std::int64_t sequences = 0, most_queries = 0, most_keys = 0;
-  bool equal = true;  // all sequences alike
+  bool equal = true;   // all sequences alike
+  bool decode = true;  // one query each
 
   explicit Extent(const AttentionProblem& p) : sequences(static_cast<std::int64_t>(p.sequences.size())) {
     TESSERA_CHECK(sequences > 0, "an attention launch has sequences");
     for (const AttentionSequence& s : p.sequences) {
       most_queries = std::max(most_queries, s.queries), most_keys = std::max(most_keys, s.keys);
+      decode = decode && s.queries == 1;
       equal = equal && s.queries == p.sequences[0].queries && s.keys == p.sequences[0].keys;
     }
   }
@@ -63,7 +65,7 @@ FlashLaunch launch(const AttentionProblem& problem, const FlashCard& card) {
   FlashLaunch launch;
   FlashForward& f = launch.forward;
   f.problem = problem;
-  f.packed = e.most_queries == 1 && packs_heads(problem.q_heads, problem.kv_heads, problem.window);
+  f.packed = e.decode && packs_heads(problem.q_heads, problem.kv_heads, problem.window);
   f.tile = tile(problem.head_dim);
   f.split_from_key_zero = f.zeroes_empty_partials = true;
   // Ragged batches are split only in a packed decode.
@@ -104,15 +106,15 @@ void plan_dense(FlashForward& f, const Extent& e, const FlashCard& card, bool lo
   f.tile = dense_tile(p.head_dim, p.v_head_dim, p.causal, local, fp8);
   f.packed = p.group() > 1 && packs_dense(e.most_queries, p.group(), f.tile.m);
   const std::int64_t row_blocks = tiles_of(e.most_queries * p.group(), f.tile.m);
-  f.most_splits =
-      heuristic_splits(e.sequences * p.kv_heads, row_blocks, card.sms, tiles_of(e.most_keys, f.tile.n));
   const bool masks = p.causal || local;
+  const auto token_bytes = static_cast<std::int64_t>((p.head_dim + p.v_head_dim) * p.kv_element_bytes);
+  f.most_splits = dense_splits(e.sequences * p.kv_heads, row_blocks, card.sms,
+                               tiles_of(e.most_keys, f.tile.n), e.most_keys * token_bytes, masks);
   if (f.most_splits > 1) {
     f.packed = p.group() > 1;
     f.numbering = Numbering::rows_splits_heads_sequences;
     f.cta_order = CtaOrder::in_order;
   } else if (masks) {
-    const auto token_bytes = static_cast<std::int64_t>((p.head_dim + p.v_head_dim) * p.kv_element_bytes);
     f.section = section_planes(e.most_keys, token_bytes, f.packed ? 1 : p.group());
     f.numbering = Numbering::sections;
     f.cta_order = CtaOrder::work_queue;

@@ -88,6 +88,7 @@ inline AttentionProblem random_problem(ProblemKind kind = {}) {
   p.head_dim = *rc::gen::element(8, 15, 16, 33);
   p.v_head_dim = *rc::gen::weightedElement<int>({{3, p.head_dim}, {1, 24}});
   p.causal = *rc::gen::weightedElement<bool>({{3, true}, {1, false}});
+  p.kv_element_bytes = *rc::gen::weightedElement<double>({{4, 2.0}, {1, 1.0}});
   if (kind.window) p.window = *rc::gen::element<std::int64_t>(0, 0, 1, 17, 64, 500);
   if (kind.paged) p.page_tokens = *rc::gen::element(0, 1, 16, 24);
   const int sequences = *rc::gen::inRange(1, 4);
@@ -95,7 +96,10 @@ inline AttentionProblem random_problem(ProblemKind kind = {}) {
   for (int s = 0; s < sequences; ++s) {
     const auto length = [](int most) { return static_cast<std::int64_t>(*rc::gen::inRange(1, most)); };
     std::int64_t queries = decode ? 1 : length(group > 4 ? 20 : 70);
-    const std::int64_t most_cached = decode ? 1500 : 200;  // long enough to split a decode
+    const bool many =
+        kind.decode_only ||
+        (decode && *rc::gen::weightedElement<bool>({{5, false}, {1, true}}));  // enough to split
+    const std::int64_t most_cached = many ? 1500 : 200;
     std::int64_t keys = queries + *rc::gen::oneOf(rc::gen::just<std::int64_t>(0),
                                                   rc::gen::inRange<std::int64_t>(1, most_cached));
     if (*rc::gen::weightedElement<bool>({{12, false}, {1, true}})) keys = 0;  // nothing cached, nothing new

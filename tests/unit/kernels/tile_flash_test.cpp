@@ -204,6 +204,7 @@ TEST(FlashProgram, Fa2CopiesAroundAPackedDecode) {
   p.window = 0, p.kv_heads = 32;
   EXPECT_EQ(copies(p), std::pair(0ul, 0ul)) << "no groups";
   EXPECT_EQ(copies(llama({{1, 512}, {2, 512}})), std::pair(0ul, 0ul)) << "a prefill token: no packing";
+  EXPECT_EQ(copies(llama({{1, 512}, {0, 512}})), std::pair(0ul, 0ul)) << "packing needs one query of each";
 }
 
 TEST(FlashProgram, DenseFa2TilesBySharedMemoryAndMask) {
