@@ -99,7 +99,7 @@ inline AttentionProblem random_problem(ProblemKind kind = {}) {
     const bool many =
         kind.decode_only ||
         (decode && *rc::gen::weightedElement<bool>({{5, false}, {1, true}}));  // enough to split
-    const std::int64_t most_cached = many ? 1500 : 200;
+    const std::int64_t most_cached = many ? 1000 : 200;
     std::int64_t keys = queries + *rc::gen::oneOf(rc::gen::just<std::int64_t>(0),
                                                   rc::gen::inRange<std::int64_t>(1, most_cached));
     if (*rc::gen::weightedElement<bool>({{12, false}, {1, true}})) keys = 0;  // nothing cached, nothing new
