@@ -57,8 +57,4 @@ const float* HostTensor::row(std::int64_t plane, std::int64_t row, std::int64_t 
   return data_.data() + first + col;
 }
 
-void HostTensor::write(std::int64_t plane, std::int64_t row, std::int64_t col, float value) {
-  *const_cast<float*>(this->row(plane, row, col, 1)) = rounded(value, format_);
-}
-
 }  // namespace tessera::host

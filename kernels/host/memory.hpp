@@ -38,7 +38,15 @@ class HostTensor {
 
   [[nodiscard]] const float* row(std::int64_t plane, std::int64_t row, std::int64_t col,
                                  std::int64_t cols) const;
-  void write(std::int64_t plane, std::int64_t row, std::int64_t col, float value);
+  // values(col) for every column of [col, col + cols), rounded to the format.
+  template <class Values>
+  void write_row(std::int64_t plane, std::int64_t row, std::int64_t col, std::int64_t cols, Values&& values) {
+    float* to = const_cast<float*>(this->row(plane, row, col, cols));
+    for (std::int64_t c = 0; c < cols; ++c) to[c] = rounded(values(col + c), format_);
+  }
+  void write(std::int64_t plane, std::int64_t row, std::int64_t col, float value) {
+    write_row(plane, row, col, 1, [value](std::int64_t) { return value; });
+  }
   [[nodiscard]] float at(std::int64_t plane, std::int64_t row, std::int64_t col) const {
     return *this->row(plane, row, col, 1);
   }

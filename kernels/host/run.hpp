@@ -109,11 +109,10 @@ struct MovingVisitor {
   void flush(Value&& value) {
     for (const TileRef& ref : stores) {
       HostTensor& to = memory[ref.tensor];
-      for (std::int64_t r = 0; r < ref.rows; ++r)
-        for (std::int64_t c = 0; c < ref.cols; ++c) {
-          const float before = ref.accumulate ? to.at(ref.plane, ref.row + r, ref.col + c) : 0.0f;
-          to.write(ref.plane, ref.row + r, ref.col + c, before + value(ref, ref.row + r, ref.col + c));
-        }
+      for (std::int64_t r = ref.row; r < ref.row + ref.rows; ++r)
+        to.write_row(ref.plane, r, ref.col, ref.cols, [&](std::int64_t c) {
+          return (ref.accumulate ? to.at(ref.plane, r, c) : 0.0f) + value(ref, r, c);
+        });
       traffic.add_written(ref.tensor, bytes(ref));
       if (ref.accumulate) traffic.add_read(ref.tensor, bytes(ref));
     }

@@ -2,10 +2,9 @@
 // exactly the bytes that its closed totals and its counting walk say.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "kernels/tiles/attention_totals.hpp"
 #include "tests/support/attention_reference.hpp"
+#include "tests/support/fixed_shapes.hpp"
 
 namespace tessera {
 namespace {
@@ -16,20 +15,6 @@ using host::Precision;
 constexpr Precision kExact{Format::fp32, Format::fp32};
 
 Precision as_stored(Format format) { return {format, format}; }
-
-// Fixed seeds: the same 500 shapes on every machine.
-template <class Property>
-void over_500_shapes(const char* what, Property&& property) {
-  rc::detail::TestParams params;
-  params.seed = 20220527;
-  params.maxSuccess = 500;
-  params.maxSize = 100;
-  const auto result = rc::detail::checkTestable(std::forward<Property>(property),
-                                                rc::detail::TestMetadata{what, what}, params);
-  std::ostringstream message;
-  rc::detail::printResultMessage(result, message);
-  EXPECT_TRUE(result.template is<rc::detail::SuccessResult>()) << message.str();
-}
 
 void same_bytes(const Traffic& a, const Traffic& b) {
   RC_ASSERT(a.read == b.read);
@@ -61,24 +46,63 @@ FlashCard random_card() {
   return card;
 }
 
+// What the shapes of one test have been through.
+struct Seen {
+  int splits = 0, packed = 0, copies = 0, dense = 0, windows = 0, without_keys = 0, blind_queries = 0;
+
+  void add(const FlashLaunch& launch) {
+    const AttentionProblem& p = launch.forward.problem;
+    splits += launch.combine.has_value();
+    packed += launch.forward.packed && p.group() > 1;
+    copies += !launch.copies_before.empty();
+    dense += p.page_tokens == 0;
+    add(p);
+  }
+  void add(const AttentionProblem& p) {
+    windows += p.window > 0;
+    for (const AttentionSequence& s : p.sequences)
+      without_keys += s.queries > 0 && s.keys == 0,
+          blind_queries += p.causal && s.queries > s.keys && s.keys > 0;
+  }
+};
+
 TEST(HostAttention, FlashAttention2AsLaunched) {
-  over_500_shapes("fa2", [] {
+  Seen seen;
+  test::over_shapes(500, "fa2", [&] {
     const AttentionProblem p = test::random_problem();
     const Format format = *rc::gen::element(Format::fp16, Format::bf16);
-    agrees(fa2::launch(p, random_card()), draw_inputs(p, format), format);
+    const FlashLaunch launch = fa2::launch(p, random_card());
+    seen.add(launch);
+    agrees(launch, draw_inputs(p, format), format);
   });
+  EXPECT_GT(seen.splits, 20);
+  EXPECT_GT(seen.packed, 50);
+  EXPECT_GT(seen.copies, 10);
+  EXPECT_GT(seen.dense, 50);
+  EXPECT_GT(seen.windows, 200);
+  EXPECT_GT(seen.without_keys, 50);
+  EXPECT_GT(seen.blind_queries, 20);
 }
 
 TEST(HostAttention, FlashAttention3AsLaunched) {
-  over_500_shapes("fa3", [] {
+  Seen seen;
+  test::over_shapes(500, "fa3", [&] {
     const AttentionProblem p = test::random_problem();
     const Format format = *rc::gen::element(Format::fp16, Format::bf16);
-    agrees(fa3::launch(p, random_card()), draw_inputs(p, format), format);
+    const FlashLaunch launch = fa3::launch(p, random_card());
+    seen.add(launch);
+    agrees(launch, draw_inputs(p, format), format);
   });
+  EXPECT_GT(seen.splits, 50);
+  EXPECT_GT(seen.packed, 100);
+  EXPECT_GT(seen.dense, 50);
+  EXPECT_GT(seen.windows, 200);
+  EXPECT_GT(seen.without_keys, 50);
+  EXPECT_GT(seen.blind_queries, 20);
 }
 
 TEST(HostAttention, FlashForwardWithSmallTilesAndAnySplits) {
-  over_500_shapes("small tiles", [] {
+  test::over_shapes(500, "small tiles", [] {
     FlashLaunch launch;
     FlashForward& f = launch.forward;
     f.problem = test::random_problem();
@@ -108,7 +132,7 @@ TEST(HostAttention, FlashForwardWithSmallTilesAndAnySplits) {
 }
 
 TEST(HostAttention, FlashAttention1) {
-  over_500_shapes("fa1", [] {
+  test::over_shapes(500, "fa1", [] {
     const AttentionProblem p = test::random_problem({.window = false, .paged = false});
     const int d = std::max(p.head_dim, p.v_head_dim);
     const FlashAttention1 program(p, *rc::gen::element(16, 32, 64, 100) * 4 * d * 2,
@@ -123,7 +147,7 @@ TEST(HostAttention, FlashAttention1) {
 }
 
 TEST(HostAttention, Unfused) {
-  over_500_shapes("standard", [] {
+  test::over_shapes(500, "standard", [] {
     const AttentionProblem p = test::random_problem({.paged = false});
     StandardOptions options{*rc::gen::arbitrary<bool>(), *rc::gen::arbitrary<bool>(), 108, 166912};
     options.smem_per_cta = *rc::gen::element<std::int64_t>(166912, 101376, 65536);

@@ -81,7 +81,7 @@ struct ProblemKind {
 };
 inline AttentionProblem random_problem(ProblemKind kind = {}) {
   AttentionProblem p;
-  p.kv_heads = *rc::gen::element(1, 1, 2, 3);
+  p.kv_heads = *rc::gen::element(1, 2, 2, 3);
   const int group = *rc::gen::element(1, 1, 2, 3, 4, 7, 8, 16);
   if (group > 4) p.kv_heads = 1;
   p.q_heads = p.kv_heads * group;
@@ -95,11 +95,12 @@ inline AttentionProblem random_problem(ProblemKind kind = {}) {
   for (int s = 0; s < sequences; ++s) {
     const auto length = [](int most) { return static_cast<std::int64_t>(*rc::gen::inRange(1, most)); };
     std::int64_t queries = decode ? 1 : length(group > 4 ? 20 : 70);
-    std::int64_t keys =
-        queries + *rc::gen::oneOf(rc::gen::just<std::int64_t>(0), rc::gen::inRange<std::int64_t>(1, 200));
+    const std::int64_t most_cached = decode ? 1500 : 200;  // long enough to split a decode
+    std::int64_t keys = queries + *rc::gen::oneOf(rc::gen::just<std::int64_t>(0),
+                                                  rc::gen::inRange<std::int64_t>(1, most_cached));
     if (*rc::gen::weightedElement<bool>({{12, false}, {1, true}})) keys = 0;  // nothing cached, nothing new
     if (!decode && *rc::gen::weightedElement<bool>({{15, false}, {1, true}})) queries = 0;
-    if (keys > 0 && !decode && *rc::gen::weightedElement<bool>({{12, false}, {1, true}}))
+    if (keys > 0 && !decode && *rc::gen::weightedElement<bool>({{8, false}, {1, true}}))
       keys = std::max<std::int64_t>(1, queries / 2);  // the first queries see no key
     p.sequences.push_back({queries, keys});
   }
