@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kFitRows = 3000;       // of each phase; more do not move the parameters
 constexpr std::size_t kTileFitRows = 350;    // likewise, simulated
-constexpr std::int64_t kTileFitCtas = 3000;  // of the largest of them
+constexpr std::int64_t kTileFitCtas = 6000;  // of the largest of them
 constexpr int kTablePages = 64;
 constexpr std::int64_t kMost = 1 << 24;
 constexpr std::size_t kMostChunks = 1 << 16;

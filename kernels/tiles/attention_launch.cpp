@@ -130,8 +130,10 @@ void plan_ragged(FlashForward& f, const Extent& e, const FlashCard& card, bool l
   const std::int64_t rows = e.most_queries * p.group();
   f.tile = tile(p.head_dim, rows, local, fp8);
   f.packed = true;
+  // The host plans with the keys one row block can load, the device below with whole contexts.
+  const std::int64_t loaded = local ? std::min(e.most_keys, p.window + f.tile.m) : e.most_keys;
   f.most_splits = split_cap(e.most_queries == 1, e.sequences, p.kv_heads, tiles_of(rows, f.tile.m), card.sms,
-                            tiles_of(e.most_keys, f.tile.n));
+                            tiles_of(loaded, f.tile.n));
   f.numbering = Numbering::ragged;
   f.cta_order = CtaOrder::work_queue;
   std::int64_t block_tiles = 0;

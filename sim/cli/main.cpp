@@ -10,6 +10,7 @@
 #include "models/base/error.hpp"
 #include "models/base/text.hpp"
 #include "sim/cli/commands.hpp"
+#include "sim/cli/kernel_command.hpp"
 #include "sim/cli/trace_options.hpp"
 
 namespace {
@@ -133,6 +134,7 @@ int run(int argc, char** argv) {
 
   TraceOptions trace_options;
   add_trace_commands(app, trace_options, code);
+  add_kernel_commands(app, code);
 
   for (const char* name : {"calibrate", "validate"}) {
     CLI::App* sibling = app.add_subcommand(name, name == std::string("calibrate")

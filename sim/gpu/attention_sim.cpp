@@ -21,7 +21,6 @@ constexpr double kUs = 1e6;                  // picoseconds
 constexpr double kCopyShare = 0.6;           // a copy kernel's gap against the combine kernel's
 constexpr double kUnsplitCombineUs = 0.016;  // FA3's combine kernel, per sequence with nothing to combine
 constexpr double kHeatUs = 4000;             // duration at which half of the clock loss has set in
-constexpr int kReplays = 200;
 
 struct Demand {
   double new_tokens = 0, new_rows = 0, keys = 0;  // keys: of all sequences, inside the window
@@ -62,8 +61,12 @@ class Machine {
 
   [[nodiscard]] KernelRates forward(const FlashForward& f) const {
     KernelRates r;
-    r.ps_per_flop = rates.mma_factor * flop_ps;
-    r.ps_per_exp = rates.exp_factor * exp_ps;
+    // Of FA3's warpgroups of 64 rows those without a row leave early.
+    const std::int64_t rows = demand.most_queries * f.group();
+    const double busy =
+        fa3 && rows < f.tile.m ? static_cast<double>(tiles_of(rows, 64) * 64) / f.tile.m : 1.0;
+    r.ps_per_flop = rates.mma_factor * flop_ps * busy;
+    r.ps_per_exp = rates.exp_factor * exp_ps * busy;
     if (fp8) {
       const double per_tile = problem.head_dim > 192   ? rates.transpose_d256_us
                               : problem.head_dim > 128 ? rates.transpose_d192_us
@@ -81,6 +84,8 @@ class Machine {
     r.idle_ps = 2 * gpu.l2_latency_ns * 1e3;
     r.hbm_bytes_per_ps = hbm_rate();
     r.l2_bytes_per_ps = l2_rate();
+    r.l2_exponent = 8;
+    r.hbm_exponent = prefill ? 4 : 3;
     return r;
   }
 
@@ -114,17 +119,6 @@ double partial_bytes(const FlashLaunch& launch, const Demand& d) {
   return splits * p.q_heads * (p.v_head_dim + 1) * 4.0;
 }
 
-double replay_hit(double footprint, double capacity) {
-  if (capacity <= 0) return 0;
-  double hit = 0;
-  for (int i = 0; i < kReplays; ++i) {
-    const double next = std::exp(-(1 - hit) * footprint / capacity);
-    if (std::abs(next - hit) < 1e-4) return next;
-    hit = next;
-  }
-  return hit;
-}
-
 }  // namespace
 
 AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& problem,
@@ -148,10 +142,9 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
     for (const RowCopy& c : *list) copies += static_cast<double>(c.rows * c.cols) * c.element_bytes;
   if (options.l2 == L2Mode::warm) {
     const bool shared_keys = demand.most_queries > 1 || (!launch.forward.packed && problem.group() > 1);
-    double footprint = m.kv_bytes * (shared_keys ? tags.shared() : tags.single());
-    footprint += (m.io_bytes + copies + partials) * tags.single();
-    if (demand.most_queries > 1 && launch.kv_write) footprint += m.new_bytes * tags.single();
-    m.hit = replay_hit(footprint, capacity);
+    double footprint = m.kv_bytes * (shared_keys ? tags.shared() : 1) + m.io_bytes + copies + partials;
+    if (demand.most_queries > 1 && launch.kv_write) footprint += m.new_bytes;
+    m.hit = tags.replay_hit(footprint);
     for (int t = 0; t < static_cast<int>(Tensor::count); ++t) tags.set_warm(static_cast<Tensor>(t), m.hit);
   }
 

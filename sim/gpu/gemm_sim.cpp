@@ -3,15 +3,11 @@
 //
 // CTA: floor of the serial k loop, tensor rate shared by the CTAs of an SM, epilogue per output tile; operand
 // feed through the shared L2 bandwidth; panels of A and B through the tags. Split k ends with the fix-up
-// pass. Replays: with weights read again after C launches and activations after one, the bytes I brought in
-// by one launch satisfy
-//   I = w (1 - exp(-C I / L2)) + (x + y) (1 - exp(-I / L2)),
-// solved from the cold side; C = infinity (serving) leaves no weights.
+// pass. Replays: activations are used again after one launch, weights after all C copies; C = infinity
+// (serving) leaves no weights.
 // Source of parameters: configs/kernels, section tile. Left out: multicast, stream-K (but for
 // wave_quantisation).
 #include "sim/gpu/gemm_sim.hpp"
-
-#include <cmath>
 
 #include "kernels/tiles/gemm_program.hpp"
 #include "models/base/check.hpp"
@@ -23,7 +19,6 @@ constexpr std::size_t kSimulated = 3;  // candidates; a fourth changes less than
 constexpr double kStoreWeight = 3;     // as in the closed form: a third of the L2 rate
 constexpr double kFixUpShare = 0.8;    // likewise, of split-K partial sums through L2
 constexpr double kUs = 1e6;            // picoseconds
-constexpr int kReplays = 200;          // of the fixed point, at most
 
 bool multiplies_fp8(const Gpu& gpu, DType type) { return type == DType::fp8 && gpu.fp8_flops_per_clk_sm > 0; }
 
@@ -45,21 +40,13 @@ KernelRates rates_of(const Gpu& gpu, const GemmParams& p, const GemmShape& s, Ge
 }
 
 // What the replayed buffers leave in L2 for the next launch.
-void warm(L2Tags& tags, const GemmShape& s) {
-  if (!tags.enabled()) return;
+void warm(L2Tags& tags, const GemmShape& s, const GemmProgram& program) {
   const double es = bytes_of(s.dtype);
   const double m = static_cast<double>(s.m), n = static_cast<double>(s.n), k = static_cast<double>(s.k);
-  const double w = n * k * es * tags.shared(), io = (m * k * es + m * n * 2) * tags.shared();
-  const double capacity = tags.spec().capacity_bytes;
-  double once = 0, again = 0;  // hits after one launch and after all copies
-  for (int i = 0; i < kReplays; ++i) {
-    const double in = w * (1 - again) + io * (1 - once);
-    const double next_once = std::exp(-in / capacity);
-    const double next_again = s.weight_copies == 0 ? 0 : std::exp(-in * s.weight_copies / capacity);
-    const double moved = std::abs(next_once - once) + std::abs(next_again - again);
-    once = next_once, again = next_again;
-    if (moved < 1e-4) break;
-  }
+  const double w = n * k * es * (program.tile_rows() > 1 ? tags.shared() : 1);
+  const double io = m * k * es * (program.tile_cols() > 1 ? tags.shared() : 1) + m * n * 2;
+  const double once = tags.replay_hit(w + io);
+  const double again = s.weight_copies == 0 ? 0 : tags.replay_hit(s.weight_copies * w + io);
   tags.set_warm(Tensor::a, once);
   tags.set_warm(Tensor::c, once);
   tags.set_warm(Tensor::c_partial, once);
@@ -73,11 +60,11 @@ GemmSimulation simulate_gemm_as(const Gpu& gpu, const GemmShape& s, GemmChoice c
   const GemmParams& p = gpu.kernels->tile.gemm;
   const double capacity = mode == L2Mode::off ? 0 : p.l2_share * static_cast<double>(gpu.l2_bytes.value);
   L2Tags tags({capacity, gpu.l2_partitions == 2});
-  if (mode == L2Mode::warm) warm(tags, s);
   GemmProgram program;
   program.m = s.m, program.n = s.n, program.k = s.k;
   program.tile = choice.tile, program.splits = choice.splits;
   program.element_bytes = bytes_of(s.dtype);
+  if (mode == L2Mode::warm) warm(tags, s, program);
   const KernelRates rates = rates_of(gpu, p, s, choice.tile);
   thread_local SmArray array;
   array.spans = spans;

@@ -29,6 +29,13 @@ template <>
 inline constexpr bool equal_steps<FlashForward> =
     true;  // but for masks, whose arithmetic is not counted by tile
 
+// Whether all CTAs of this launch do the same on bytes of their own, so that one stands for all.
+template <class P>
+bool equal_ctas(const P&) {
+  return false;
+}
+bool equal_ctas(const FlashForward& f);
+
 // How fast one kernel's CTAs work on one card. Times in ps.
 struct KernelRates {
   double ps_per_flop = 0;  // of one SM's tensor cores
@@ -45,6 +52,7 @@ struct KernelRates {
   double l2_bytes_per_ps = 1;
   double store_weight = 1;  // L2 time of a stored byte / of a loaded one
   double wave_quantisation = 1;
+  int hbm_exponent = 3, l2_exponent = 4;  // see sm_array.hpp
 };
 
 struct LaunchResult {
@@ -109,12 +117,13 @@ class LaunchWalk {
     const typename P::Cta cta = program_.cta(number);
     PartSum sum;
     program_.prologue(cta, sum);
-    double hits = 0, inserted = 0;  // bytes
-    const auto use = [&](const TileRef& ref, std::int64_t bytes, std::int64_t row, std::int64_t col) {
+    double hits = 0, passed = 0;  // bytes
+    const auto use = [&](const TileRef& ref, std::int64_t bytes, std::int64_t row, std::int64_t col,
+                         std::int32_t from = 0, std::int32_t to = 1) {
       const L2Tags::Touch t = tags_.touch(detail::page_key(ref.tensor, ref.plane, row, col), ref.tensor,
-                                          static_cast<double>(bytes));
+                                          static_cast<double>(bytes), from, to);
       hits += t.hit * static_cast<double>(bytes);
-      inserted += t.inserted;
+      passed += t.passed;
     };
     for (int i = 0; i < sum.load_count; ++i) {
       const TileRef& ref = sum.loads[static_cast<std::size_t>(i)];
@@ -160,7 +169,7 @@ class LaunchWalk {
     run.hbm_bytes = read + written;
     run.l2_bytes =
         static_cast<double>(sum.load_bytes) + rates_.store_weight * static_cast<double>(sum.store_bytes);
-    run.inserted = inserted;
+    run.passed = passed;
     result.steps += steps;
     result.loaded_bytes += sum.load_bytes;
     result.stored_bytes += sum.store_bytes;
@@ -171,6 +180,12 @@ class LaunchWalk {
   }
 
   LaunchResult result;
+  // What has been walked stands for `times` as many CTAs.
+  void repeat(std::int64_t times) {
+    result.steps *= times, result.executed_flops *= times, result.exponentials *= times;
+    result.loaded_bytes *= times, result.stored_bytes *= times;
+    read_ *= static_cast<double>(times), written_ *= static_cast<double>(times);
+  }
   void close() {
     result.hbm_read_bytes = static_cast<std::int64_t>(std::llround(read_));
     result.hbm_write_bytes = static_cast<std::int64_t>(std::llround(written_));
@@ -229,7 +244,8 @@ class LaunchWalk {
       const std::int64_t next = std::min(end, (row / kPageRows + 1) * kPageRows);
       const std::int64_t part =
           next == end ? left : static_cast<std::int64_t>(per_row * static_cast<double>(next - row));
-      use(a, part, row / kPageRows, 0);
+      use(a, part, row / kPageRows, 0, static_cast<std::int32_t>(row % kPageRows),
+          static_cast<std::int32_t>(next - row / kPageRows * kPageRows));
       left -= part;
       row = next;
     }
@@ -254,15 +270,24 @@ LaunchResult simulate_launch(const P& program, const Gpu& gpu, const KernelRates
   spec.ctas_per_sm = occupancy(gpu, resources);
   spec.hbm_bytes_per_ps = rates.hbm_bytes_per_ps;
   spec.l2_bytes_per_ps = rates.l2_bytes_per_ps;
+  spec.hbm_exponent = rates.hbm_exponent;
+  spec.l2_exponent = rates.l2_exponent;
   spec.prologue_ps = rates.prologue_ps;
   spec.order = program.order();
   spec.wave_quantisation = rates.wave_quantisation;
-  const double before = tags.inserted();
-  const ArrayResult array_result = array.run(spec, program.ctas(), [&](std::int64_t cta, double inserted) {
-    tags.advance(before + inserted);
-    return walk.begin(cta);
-  });
-  tags.advance(before + array_result.inserted);
+  const double before = tags.passed();
+  ArrayResult array_result;
+  if (array.spans == nullptr && equal_ctas(program)) {
+    const CtaRun one = walk.begin(0);
+    walk.repeat(program.ctas());
+    array_result = array.run_equal(spec, program.ctas(), one);
+  } else {
+    array_result = array.run(spec, program.ctas(), [&](std::int64_t cta, double passed) {
+      tags.advance(before + passed);
+      return walk.begin(cta);
+    });
+  }
+  tags.advance(before + array_result.passed);
   walk.close();
   LaunchResult result = walk.result;
   result.time_ps = array_result.time_ps;

@@ -21,8 +21,8 @@ void SmArray::open(const SmArraySpec& spec, std::int64_t ctas) {
   slots_ = spec.sms * spec.ctas_per_sm;
   const auto used = static_cast<std::size_t>(std::min(slots_, ctas));
   now_ = 0, virtual_ = 0, stretch_ = 1, busy_ = 0, events_ = 0, live_ = 0, next_ = 0;
-  hbm_rate_ = l2_rate_ = insert_rate_ = 0;
-  inserted_ = 0;
+  hbm_rate_ = l2_rate_ = pass_rate_ = 0;
+  passed_ = 0;
   live_slots_.assign(used, {});
   resident_.assign(static_cast<std::size_t>(spec.sms), 0);
   waiting_.assign(std::bit_ceil(used), 0);
@@ -39,25 +39,30 @@ void SmArray::set_rates(Slot& s, double length) {
   s.length = std::max(length, 1.0);
   s.hbm_rate = static_cast<std::int64_t>(s.run.hbm_bytes / s.length * kPsPerRate);
   s.l2_rate = static_cast<std::int64_t>(s.run.l2_bytes / s.length * kPsPerRate);
-  s.insert_rate = static_cast<std::int64_t>(s.run.inserted / s.length * kPsPerRate);
-  hbm_rate_ += s.hbm_rate, l2_rate_ += s.l2_rate, insert_rate_ += s.insert_rate;
+  s.pass_rate = static_cast<std::int64_t>(s.run.passed / s.length * kPsPerRate);
+  hbm_rate_ += s.hbm_rate, l2_rate_ += s.l2_rate, pass_rate_ += s.pass_rate;
 }
 
 void SmArray::drop_rates(const Slot& s) {
-  hbm_rate_ -= s.hbm_rate, l2_rate_ -= s.l2_rate, insert_rate_ -= s.insert_rate;
+  hbm_rate_ -= s.hbm_rate, l2_rate_ -= s.l2_rate, pass_rate_ -= s.pass_rate;
 }
 
 void SmArray::move_to(double virtual_time) {
-  inserted_ += (virtual_time - virtual_) * (static_cast<double>(insert_rate_) / kPsPerRate);
+  passed_ += (virtual_time - virtual_) * (static_cast<double>(pass_rate_) / kPsPerRate);
   virtual_ = virtual_time;
 }
 
+double SmArray::stretch(double hbm_rate, double l2_rate) const {
+  const double hbm = hbm_rate / spec_.hbm_bytes_per_ps, l2 = l2_rate / spec_.l2_bytes_per_ps;
+  const double l24 = l2 * l2 * l2 * l2;
+  const double fed =
+      spec_.l2_exponent == 4 ? std::sqrt(std::sqrt(1 + l24)) : std::sqrt(std::sqrt(std::sqrt(1 + l24 * l24)));
+  return spec_.hbm_exponent == 3 ? std::cbrt(fed * fed * fed + hbm * hbm * hbm)
+                                 : std::sqrt(std::sqrt(fed * fed * fed * fed + hbm * hbm * hbm * hbm));
+}
+
 void SmArray::update_stretch() {
-  const double hbm = static_cast<double>(hbm_rate_) / (spec_.hbm_bytes_per_ps * kPsPerRate);
-  const double l2 = static_cast<double>(l2_rate_) / (spec_.l2_bytes_per_ps * kPsPerRate);
-  const double l22 = l2 * l2;
-  const double fed = std::sqrt(std::sqrt(1 + l22 * l22));
-  stretch_ = std::cbrt(fed * fed * fed + hbm * hbm * hbm);
+  stretch_ = stretch(static_cast<double>(hbm_rate_) / kPsPerRate, static_cast<double>(l2_rate_) / kPsPerRate);
   if (spec_.wave_quantisation < 1 && next_ >= ctas_ && ctas_ > spec_.sms) {
     const std::int64_t busy = std::min<std::int64_t>(live_, spec_.sms);
     stretch_ *= spec_.wave_quantisation +
@@ -135,6 +140,37 @@ void SmArray::leave(std::int32_t slot) {
     push({s.tag, static_cast<std::int32_t>(other), ++s.version});
   }
   update_stretch();
+}
+
+ArrayResult SmArray::run_equal(const SmArraySpec& spec, std::int64_t ctas, const CtaRun& one) {
+  const std::int64_t slots = spec.sms * spec.ctas_per_sm;
+  const std::int64_t waves = ctas / slots, rest = ctas % slots;
+  ArrayResult result;
+  if (waves > 0) {
+    spec_ = spec;
+    const auto loop = [&](double length) {
+      const double per_ps = static_cast<double>(slots) / length;
+      return static_cast<std::int64_t>(
+          std::ceil(length * stretch(one.hbm_bytes * per_ps, one.l2_bytes * per_ps)));
+    };
+    const double prologue = one.idle ? 0 : spec.prologue_ps;
+    const double length = std::max(lone(one, spec.ctas_per_sm), 1.0);
+    result.time_ps =
+        static_cast<std::int64_t>(prologue) + loop(length) + (waves - 1) * loop(length + prologue);
+    result.events = 2;
+    result.sm_busy_ps = static_cast<double>(result.time_ps) * static_cast<double>(slots);
+    result.passed = one.passed * static_cast<double>(waves * slots);
+  }
+  if (rest > 0) {
+    SmArraySpec last = spec;
+    if (waves == 0) last.wave_quantisation = 1;  // a lone wave has no idle SMs to spread to
+    CtaRun late = one;
+    if (waves > 0 && !one.idle) late.fixed += spec.prologue_ps, last.prologue_ps = 0;
+    const ArrayResult tail = run(last, rest, [&](std::int64_t, double) { return late; });
+    result.time_ps += tail.time_ps, result.events += tail.events;
+    result.sm_busy_ps += tail.sm_busy_ps, result.passed += tail.passed;
+  }
+  return result;
 }
 
 std::int64_t SmArray::successor(std::int32_t slot) {

@@ -1,12 +1,13 @@
 // The event core of the tile grain: CTAs on the SMs of one card, one launch from first dispatch to last end.
 //
-// A CTA waits out its prologue, then walks its main loop. Alone on an SM, with the memory idle, the loop
-// takes max(alone, R compute) + fixed, where R CTAs reside on the SM and share its tensor and exponential
-// units. All loops stretch by one factor while bandwidth is short,
-//   phi = ((1 + rho_l2^4)^(3/4) + rho_hbm^3)^(1/3),   rho = bytes wanted per time / bytes per time,
+// A CTA waits out its prologue, then walks its main loop. Those of the first wave do so together, before any
+// memory traffic; later ones are out of step, so their prologue is a part of the loop like any other. Alone
+// on an SM, with the memory idle, the loop takes max(alone, R compute) + fixed, where R CTAs reside on the SM
+// and share its tensor and exponential units. All loops stretch by one factor while bandwidth is short,
+//   phi = ((1 + rho_l2^a)^(b/a) + rho_hbm^b)^(1/b),   rho = bytes wanted per time / bytes per time,
 // so no more than the bandwidth is ever served. Progress is a virtual clock with dV = dt / phi: a loop ends
 // when V reaches its tag, whatever happens in between, so a run of equal steps is one event, not one each.
-// The exponents are how sharply measured kernels turn from latency to bandwidth (the same for all cards).
+// The exponents say how well a kernel's pipeline hides that it waits; they belong to kernels, not to cards.
 // SMs fill breadth first; an SM whose CTA ends takes the next one (in order), or its slot's own (persistent).
 // Left out: clusters, and differences between SMs in their distance to memory.
 #pragma once
@@ -26,7 +27,7 @@ struct CtaRun {
   double fixed = 0;      // pipeline fill, drain and epilogue: never shared, never contended
   double hbm_bytes = 0;  // read and written
   double l2_bytes = 0;   // between L2 and SM
-  double inserted = 0;   // bytes this CTA brings into L2
+  double passed = 0;     // bytes other pages in L2 see pass
   bool idle = false;     // finds nothing to do: no prologue
 };
 
@@ -35,6 +36,8 @@ struct SmArraySpec {
   int ctas_per_sm = 1;
   double hbm_bytes_per_ps = 1;
   double l2_bytes_per_ps = 1;
+  int hbm_exponent = 3;  // 3 or 4
+  int l2_exponent = 4;   // 4 or 8
   double prologue_ps = 0;
   CtaOrder order = CtaOrder::in_order;
   // 1: a last partial wave takes as long as a full one. 0: its work spreads over the idle SMs, as stream-K
@@ -46,7 +49,7 @@ struct ArrayResult {
   std::int64_t time_ps = 0;
   std::int64_t events = 0;
   double sm_busy_ps = 0;  // sum over SMs of the time a CTA was resident
-  double inserted = 0;    // bytes brought into L2
+  double passed = 0;      // likewise, of all
 };
 
 // One CTA's stay, for timelines.
@@ -58,8 +61,8 @@ struct CtaSpan {
 
 class SmArray {
  public:
-  // `begin(cta, inserted)` describes a CTA when it starts; by then this launch has brought `inserted` bytes
-  // into L2. Called in event order.
+  // `begin(cta, passed)` describes a CTA when it starts; by then `passed` bytes have gone by in
+  // L2. Called in event order.
   template <class Begin>
   ArrayResult run(const SmArraySpec& spec, std::int64_t ctas, Begin&& begin) {
     open(spec, ctas);
@@ -76,8 +79,11 @@ class SmArray {
         leave(slot);
       }
     }
-    return {now_, events_, busy_, inserted_};
+    return {now_, events_, busy_, passed_};
   }
+
+  // The same for CTAs that are all equal: whole waves in closed form, the last one by events.
+  ArrayResult run_equal(const SmArraySpec& spec, std::int64_t ctas, const CtaRun& run);
 
   std::vector<CtaSpan>* spans = nullptr;  // filled if set
 
@@ -90,7 +96,7 @@ class SmArray {
     double length = 0;          // lone time of the loop at the present residency
     std::int64_t hbm_rate = 0;  // bytes wanted per second of lone time
     std::int64_t l2_rate = 0;
-    std::int64_t insert_rate = 0;
+    std::int64_t pass_rate = 0;
     std::uint32_t version = 0;
     bool looping = false;
   };
@@ -106,10 +112,14 @@ class SmArray {
     Slot& s = live_slots_[static_cast<std::size_t>(slot)];
     s.cta = cta;
     s.start = now_;
-    s.run = begin(cta, inserted_);
+    s.run = begin(cta, passed_);
     ++live_;
     ++resident_[static_cast<std::size_t>(slot % spec_.sms)];
     if (s.run.idle) return enter_loop(static_cast<std::int32_t>(slot));
+    if (now_ > 0) {
+      s.run.fixed += spec_.prologue_ps;
+      return enter_loop(static_cast<std::int32_t>(slot));
+    }
     waiting_[(waiting_head_ + waiting_count_++) & (waiting_.size() - 1)] = static_cast<std::int32_t>(slot);
   }
   std::int32_t advance();  // to the next event; the slot whose CTA ended, or -1
@@ -121,6 +131,7 @@ class SmArray {
   void move_to(double virtual_time);
   void set_rates(Slot& s, double length);
   void drop_rates(const Slot& s);
+  [[nodiscard]] double stretch(double hbm_rate, double l2_rate) const;  // bytes wanted per ps
   void update_stretch();
   void push(Entry entry);
   void pop();
@@ -129,8 +140,8 @@ class SmArray {
   std::int64_t ctas_ = 0, slots_ = 0, next_ = 0, live_ = 0, events_ = 0;
   std::int64_t now_ = 0;
   double virtual_ = 0, stretch_ = 1, busy_ = 0;
-  double inserted_ = 0;
-  std::int64_t hbm_rate_ = 0, l2_rate_ = 0, insert_rate_ = 0;
+  double passed_ = 0;
+  std::int64_t hbm_rate_ = 0, l2_rate_ = 0, pass_rate_ = 0;
   std::vector<Slot> live_slots_;
   std::vector<std::int32_t> resident_;  // CTAs of each SM
   std::vector<std::int32_t> waiting_;   // ring of slots in their prologue, in order of its end
