@@ -43,6 +43,10 @@ constexpr TileShape dense_tile(int head_dim, int v_head_dim, bool causal, bool l
   if (head_dim <= 192) return {128, local ? 96 : v_head_dim <= 128 ? 128 : 112};
   return {128, local ? 64 : 80};
 }
+// Few rows of head dimension 128 leave the second of two multiplying warpgroups without work.
+constexpr bool one_warpgroup(int head_dim, std::int64_t rows, bool fp8) {
+  return !fp8 && head_dim > 96 && head_dim <= 128 && rows <= 64;
+}
 // Two stages of K and V beside Q, 2 bytes an element.
 constexpr std::int64_t smem_bytes(TileShape t, int head_dim, int v_head_dim, double element_bytes) {
   const std::int64_t elements =

@@ -77,8 +77,9 @@ FlashLaunch launch(const AttentionProblem& problem, const FlashCard& card) {
   if (f.most_splits > 1) {
     f.numbering = Numbering::rows_splits_heads_sequences;
   } else if (!paged) {
-    const DenseTile dense = dense_tile(problem.head_dim, problem.causal || problem.window > 0, card.sm8x,
-                                       card.smem_per_cta, card.smem_per_sm);
+    const DenseTile dense =
+        dense_tile(problem.head_dim, (problem.causal && e.most_queries > 1) || problem.window > 0, card.sm8x,
+                   card.smem_per_cta, card.smem_per_sm);
     f.tile = dense.tile, threads = dense.threads;
   }
   f.cta_resources = {threads, 255,
@@ -103,13 +104,16 @@ namespace {
 // Equal dense sequences: one split count for all, static or longest-first order.
 void plan_dense(FlashForward& f, const Extent& e, const FlashCard& card, bool local, bool fp8) {
   const AttentionProblem& p = f.problem;
-  f.tile = dense_tile(p.head_dim, p.v_head_dim, p.causal, local, fp8);
+  const bool causal = p.causal && e.most_queries > 1;  // the last query sees every key anyway
+  const bool masks = causal || local;
+  f.tile = dense_tile(p.head_dim, p.v_head_dim, causal, local, fp8);
   f.packed = p.group() > 1 && packs_dense(e.most_queries, p.group(), f.tile.m);
+  if (one_warpgroup(p.head_dim, e.most_queries * f.group(), fp8)) f.tile.m = 64;
   const std::int64_t row_blocks = tiles_of(e.most_queries * p.group(), f.tile.m);
-  const bool masks = p.causal || local;
+  const std::int64_t loaded = local ? std::min(e.most_keys, p.window + f.tile.m) : e.most_keys;
   const auto token_bytes = static_cast<std::int64_t>((p.head_dim + p.v_head_dim) * p.kv_element_bytes);
-  f.most_splits = dense_splits(e.sequences * p.kv_heads, row_blocks, card.sms,
-                               tiles_of(e.most_keys, f.tile.n), e.most_keys * token_bytes, masks);
+  f.most_splits = dense_splits(e.sequences * p.kv_heads, row_blocks, card.sms, tiles_of(loaded, f.tile.n),
+                               e.most_keys * token_bytes, masks);
   if (f.most_splits > 1) {
     f.packed = p.group() > 1;
     f.numbering = Numbering::rows_splits_heads_sequences;
@@ -163,7 +167,7 @@ FlashLaunch launch(const AttentionProblem& problem, const FlashCard& card) {
   f.number_ctas();
   if (problem.page_tokens > 0) launch.kv_write.emplace(problem);
   if (f.most_splits > 1) {
-    const int rows = problem.v_head_dim % 128 == 0 ? 8 : problem.v_head_dim % 64 == 0 ? 16 : 32;
+    const int rows = problem.v_head_dim <= 64 ? 16 : 8;
     launch.combine = FlashCombine{.forward = f,
                                   .rows_per_cta = rows,
                                   .per_sequence = true,

@@ -1,5 +1,7 @@
 #include "kernels/tiles/launch_figures.hpp"
 
+#include "kernels/tiles/attention_totals.hpp"
+
 namespace tessera {
 namespace {
 
@@ -9,7 +11,7 @@ template <class Launch>
 LaunchFigures kernels_of(const Launch& launch, const AttentionProblem& problem) {
   LaunchFigures f;
   launch.for_each([&](const char* name, const auto& program) {
-    f.kernels.push_back({name, program.ctas(), program.resources(), traffic_of(program)});
+    f.kernels.push_back({name, program.ctas(), program.resources(), totals_of(program)});
     f.traffic += f.kernels.back().traffic;
     if (f.kernels.back().resources.smem_bytes > f.kernels[f.main].resources.smem_bytes)
       f.main = f.kernels.size() - 1;

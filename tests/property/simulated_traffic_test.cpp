@@ -5,6 +5,7 @@
 
 #include "kernels/tiles/attention_totals.hpp"
 #include "kernels/tiles/gemm_program.hpp"
+#include "kernels/tiles/split_sum_program.hpp"
 #include "sim/gpu/launch.hpp"
 #include "tests/support/attention_reference.hpp"
 #include "tests/support/fixed_shapes.hpp"
@@ -70,6 +71,7 @@ TEST(SimulatedTraffic, Gemm) {
     p.tile = kGemmTiles[*rc::gen::inRange<std::size_t>(0, std::size(kGemmTiles))];
     p.splits = *rc::gen::element(1, 2, 4);
     simulates_what_it_counts(p, h100);
+    if (p.splits > 1) simulates_what_it_counts(SplitSumProgram{p.m, p.n, p.splits}, h100);
   });
 }
 

@@ -254,6 +254,28 @@ TEST(FlashProgram, DenseFa3PacksHeadsWhereThatFillsRows) {
   EXPECT_FALSE(fa3::launch(dense(64, 8, 128, 128, false, 64), kH100).forward.packed);
 }
 
+TEST(FlashProgram, ADenseDecodeOnFa3NeedsNoMaskAndOneWarpgroup) {
+  AttentionProblem p = dense(32, 8, 1, 128, true, 64);
+  p.sequences.assign(64, {1, 4096});
+  const FlashForward f = fa3::launch(p, kH100).forward;
+  EXPECT_EQ(f.tile.m, 64);
+  EXPECT_EQ(f.tile.n, 176) << "as without a causal mask";
+  EXPECT_TRUE(f.packed);
+  EXPECT_EQ(f.order(), CtaOrder::persistent);
+  EXPECT_EQ(f.most_splits, 1) << "64 x 8 blocks fill the card";
+  EXPECT_EQ(f.cta(0).steps, 24);  // ceil(4096 / 176)
+}
+
+TEST(FlashProgram, CombineRowsOfFa3ByTheWidthOfV) {
+  for (const auto& [width, rows] : {std::pair{64, 16}, {96, 8}, {128, 8}, {256, 8}}) {
+    AttentionProblem p = dense(8, 8, 1, width, true);
+    p.sequences = {{1, 32768}};
+    const FlashLaunch launch = fa3::launch(p, kH100);
+    ASSERT_TRUE(launch.combine.has_value());
+    EXPECT_EQ(launch.combine->rows_per_cta, rows);
+  }
+}
+
 TEST(FlashProgram, PagedFa3SplitsEachSequenceByItsLength) {
   const FlashLaunch launch = fa3::launch(llama({{1, 65536}, {1, 4096}, {1, 100}}), kH100);
   const FlashForward& f = launch.forward;
