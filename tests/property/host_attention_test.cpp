@@ -164,6 +164,8 @@ TEST_F(HostAttention, FlashForwardWithSmallTilesAndAnySplits) {
   });
 }
 
+// These two leave O, or S and P, in memory between turns, and were published in fp16. bf16 rounds eight times
+// coarser; of so many roundings it makes more than 4e-3 on some shapes (0.0040 and 0.0056 seen).
 TEST_F(HostAttention, FlashAttention1) {
   test::over_shapes(500, "fa1", [&] {
     const AttentionProblem p = test::random_problem({.window = false, .paged = false});
