@@ -15,9 +15,10 @@
 namespace tessera {
 namespace {
 
-constexpr std::size_t kFitRows = 3000;       // of each phase; more do not move the parameters
-constexpr std::size_t kTileFitRows = 350;    // likewise, simulated
-constexpr std::int64_t kTileFitCtas = 6000;  // of the largest of them
+constexpr std::size_t kFitRows = 3000;        // of each phase; more do not move the parameters
+constexpr std::size_t kTileFitDecodes = 900;  // likewise, simulated
+constexpr std::size_t kTileFitPrefills = 400;
+constexpr std::int64_t kTileFitCtas = 2500;  // of the largest of them
 constexpr int kTablePages = 64;
 constexpr std::int64_t kMost = 1 << 24;
 constexpr std::size_t kMostChunks = 1 << 16;
@@ -146,7 +147,9 @@ std::vector<Row> spread(std::span<const Row> rows, bool fp8, bool decode, bool t
         (!tile || case_of(row).ctas() <= kTileFitCtas))
       wanted.push_back(row);
   std::vector<Row> picked;
-  const std::size_t stride = std::max<std::size_t>(1, wanted.size() / (tile ? kTileFitRows : kFitRows));
+  const std::size_t stride = std::max<std::size_t>(1, wanted.size() / (!tile    ? kFitRows
+                                                                       : decode ? kTileFitDecodes
+                                                                                : kTileFitPrefills));
   for (std::size_t i = 0; i < wanted.size(); i += stride) picked.push_back(wanted[i]);
   return picked;
 }
@@ -166,7 +169,7 @@ std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::s
     return tile ? cases[i].simulate(gpu).total : cases[i].predict_us(gpu);
   };
   return fit_knobs(knobs_of(gpu, rates, fa3, fp8, fit_decode, !prefill.empty()), measured, predict,
-                   {.iterations = tile ? 12 : 40});
+                   {.iterations = tile ? 15 : 40, .coordinate_polish = !tile});
 }
 
 std::vector<std::string> calibrate_simulated(Gpu& gpu, std::span<const Row> rows);

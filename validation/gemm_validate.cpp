@@ -17,7 +17,7 @@ namespace {
 constexpr int kTableWeightCopies = 6;
 constexpr std::size_t kFitRows = 8000;
 constexpr std::size_t kTileFitRows = 600;    // simulated, so each costs a hundred times more
-constexpr std::int64_t kTileFitCtas = 4000;  // tiles of 128 x 128 of the largest of them
+constexpr std::int64_t kTileFitCtas = 2500;  // tiles of 128 x 128 of the largest of them
 
 bool is_bf16(const Row& row) { return row.text("gemm_dtype") == "bfloat16"; }
 bool covers(const Row& row) { return is_bf16(row) || row.text("gemm_dtype") == "fp8"; }
@@ -74,7 +74,7 @@ std::vector<std::string> fit_cases(const Gpu& gpu, const std::vector<Knob>& knob
   for (const Case& c : cases) measured.push_back(c.measured_us);
   const auto predict = tile ? simulated : closed_form;
   return fit_knobs(knobs, measured, [&](std::size_t i) { return predict(gpu, cases[i].shape).total; },
-                   {.restarts = tile ? 0 : 1});
+                   {.iterations = tile ? 15 : 40, .restarts = tile ? 0 : 1, .coordinate_polish = !tile});
 }
 
 std::vector<std::string> fit_params(Gpu& gpu, GemmParams& p, std::span<const Row> rows, bool tile) {

@@ -12,6 +12,7 @@
 #include <cmath>
 
 #include "kernels/tiles/attention_fa3.hpp"
+#include "kernels/tiles/attention_totals.hpp"
 #include "models/base/check.hpp"
 
 namespace tessera {
@@ -73,8 +74,10 @@ class Machine {
                                                        : rates.transpose_us;
       r.step_compute_ps = per_tile * f.tile.n * problem.v_head_dim / (160.0 * 128.0) * kUs;
     }
-    r.dram_latency_ps = gpu.dram_latency_ns * 1e3;
-    r.l2_latency_ps = gpu.l2_latency_ns * 1e3;
+    // A gathered load waits for the block table first.
+    const double lookup = problem.page_tokens > 0 ? gpu.l2_latency_ns * 1e3 : 0;
+    r.dram_latency_ps = gpu.dram_latency_ns * 1e3 + lookup;
+    r.l2_latency_ps = gpu.l2_latency_ns * 1e3 + lookup;
     r.load_ps_per_byte = 1e3 / rates.cta_gb_s;
     r.prologue_ps = rates.cta_us * (0.6 + 0.4 * problem.head_dim / 128.0) * kUs;
     const bool local = problem.window > 0 && problem.window < demand.most_keys;
@@ -119,6 +122,19 @@ double partial_bytes(const FlashLaunch& launch, const Demand& d) {
   return splits * p.q_heads * (p.v_head_dim + 1) * 4.0;
 }
 
+// Bytes of a small kernel of which the share `hit` stays in L2.
+template <class P>
+LaunchResult moved_by(const P& program, double hit, const AttentionSimOptions& options) {
+  LaunchResult r;
+  if (!options.count_small_kernels) return r;
+  const Traffic traffic = totals_of(program);
+  r.ctas = program.ctas();
+  r.loaded_bytes = traffic.read_bytes(), r.stored_bytes = traffic.written_bytes();
+  r.hbm_read_bytes = std::llround(static_cast<double>(r.loaded_bytes) * (1 - hit));
+  r.hbm_write_bytes = std::llround(static_cast<double>(r.stored_bytes) * (1 - hit));
+  return r;
+}
+
 }  // namespace
 
 AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& problem,
@@ -155,14 +171,14 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
                          (problem.element_bytes + problem.kv_element_bytes);
     const double us = waves_us(gpu, launch.kv_write->resources(), demand.new_tokens, rates.kv_write_us,
                                moved * m.byte_us());
-    sim.parts.push_back({"kv_write", us, {}});
+    sim.parts.push_back({"kv_write", us, moved_by(*launch.kv_write, m.hit, options)});
     time.launch += us;
   }
   for (const auto* list : {&launch.copies_before, &launch.copies_after})
     for (const RowCopy& c : *list) {
       const double bytes = 2.0 * static_cast<double>(c.rows * c.cols) * c.element_bytes;
       const double us = kCopyShare * rates.combine_us + bytes * m.byte_us();
-      sim.parts.push_back({"copy", us, {}});
+      sim.parts.push_back({"copy", us, moved_by(c, m.hit, options)});
       time.launch += us;
     }
 
@@ -189,7 +205,8 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
     } else {
       combine_us = kUnsplitCombineUs * static_cast<double>(problem.sequences.size());
     }
-    sim.parts.push_back({"combine", combine_us, {}});
+    // Partials are read back at once, so they are in L2 if there is one.
+    sim.parts.push_back({"combine", combine_us, moved_by(c, options.l2 == L2Mode::off ? 0 : 1, options)});
   }
   time.launch += combine_us;
   time.total = time.launch + main_us;

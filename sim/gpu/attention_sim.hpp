@@ -26,6 +26,7 @@ struct AttentionSimulation {
 struct AttentionSimOptions {
   std::string kernel;  // fa2 | fa3; empty: what the card runs
   L2Mode l2 = L2Mode::warm;
+  bool count_small_kernels = false;       // bytes of KV write, copies and combine too
   double paging = 1;                      // KV read time against 64-token pages
   std::vector<CtaSpan>* spans = nullptr;  // of the main kernel
 };

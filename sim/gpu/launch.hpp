@@ -59,6 +59,7 @@ struct LaunchResult {
   std::int64_t time_ps = 0;
   std::int64_t ctas = 0, steps = 0, events = 0;
   int ctas_per_sm = 1;
+  std::int64_t smem_bytes = 0;                      // of a CTA
   std::int64_t loaded_bytes = 0, stored_bytes = 0;  // between SMs and L2
   std::int64_t hbm_read_bytes = 0, hbm_write_bytes = 0;
   std::int64_t executed_flops = 0, exponentials = 0;
@@ -88,6 +89,10 @@ struct PartSum {
     ++store_count;
     store_bytes += ref.bytes();
   }
+  constexpr void add(const PartSum& part, std::int64_t times) {
+    load_bytes += times * part.load_bytes, store_bytes += times * part.store_bytes;
+    flops += times * part.flops, exps += times * part.exps;
+  }
   constexpr void mma(std::int64_t m, std::int64_t n, std::int64_t k) { flops += 2 * m * n * k; }
   constexpr void exp(std::int64_t count) { exps += count; }
   constexpr void alu(std::int64_t) {}  // part of the exponential rate: softmax arithmetic comes with them
@@ -113,70 +118,21 @@ class LaunchWalk {
       : program_(program), rates_(rates), stages_(stages), tags_(tags) {}
 
   CtaRun begin(std::int64_t number) {
-    using detail::PartSum;
     const typename P::Cta cta = program_.cta(number);
-    PartSum sum;
+    read_hits_ = write_hits_ = passed_ = 0;
+    detail::PartSum sum;
     program_.prologue(cta, sum);
-    double hits = 0, passed = 0;  // bytes
-    const auto use = [&](const TileRef& ref, std::int64_t bytes, std::int64_t row, std::int64_t col,
-                         std::int32_t from = 0, std::int32_t to = 1) {
-      const L2Tags::Touch t = tags_.touch(detail::page_key(ref.tensor, ref.plane, row, col), ref.tensor,
-                                          static_cast<double>(bytes), from, to);
-      hits += t.hit * static_cast<double>(bytes);
-      passed += t.passed;
-    };
-    for (int i = 0; i < sum.load_count; ++i) {
-      const TileRef& ref = sum.loads[static_cast<std::size_t>(i)];
-      use(ref, ref.bytes(), ref.row, ref.col);
-    }
-    const std::int64_t steps = cta.steps;
-    const std::int64_t outside = sum.load_bytes;
-    if (steps > 0) walk_steps(cta, steps, sum, use);
-    const double loop_bytes = static_cast<double>(sum.load_bytes - outside);
-    const double load_hits = hits;
-    const std::int64_t loaded = sum.load_bytes;
-    const int before = sum.load_count;
-    program_.epilogue(cta, sum);
-    for (int i = before; i < sum.load_count && i < PartSum::kMost; ++i) {
-      const TileRef& ref = sum.loads[static_cast<std::size_t>(i)];
-      use(ref, ref.bytes(), ref.row, ref.col);
-    }
-    const double hits_before_stores = hits;
-    for (int i = 0; i < sum.store_count && i < PartSum::kMost; ++i) {
-      const TileRef& ref = sum.stores[static_cast<std::size_t>(i)];
-      use(ref, ref.bytes(), ref.row, ~ref.col);
-    }
-    const double store_hits = hits - hits_before_stores;
-
-    CtaRun run;
-    const double n = static_cast<double>(steps);
-    run.compute = static_cast<double>(sum.flops) * rates_.ps_per_flop +
-                  static_cast<double>(sum.exps) * rates_.ps_per_exp + n * rates_.step_compute_ps;
-    const double miss = loaded > 0 ? 1 - load_hits / static_cast<double>(loaded) : 0;
-    const double latency = miss * rates_.dram_latency_ps + (1 - miss) * rates_.l2_latency_ps;
-    const double loads = n * latency + loop_bytes * rates_.load_ps_per_byte;
-    run.fixed = rates_.epilogue_ps;
-    run.idle = steps == 0 && sum.load_bytes + sum.store_bytes == 0;
-    if (run.idle) run.fixed = rates_.idle_ps;
-    if (stages_ == 1) {
-      run.alone = run.compute + loads;
-    } else {
-      run.alone = std::max({run.compute, loads, n * rates_.step_floor_ps});
-      if (steps > 0) run.fixed += std::min(run.compute, loads) / n;
-    }
-    const double read = static_cast<double>(sum.load_bytes) - hits_before_stores;
-    const double written = static_cast<double>(sum.store_bytes) - store_hits;
-    run.hbm_bytes = read + written;
-    run.l2_bytes =
-        static_cast<double>(sum.load_bytes) + rates_.store_weight * static_cast<double>(sum.store_bytes);
-    run.passed = passed;
-    result.steps += steps;
-    result.loaded_bytes += sum.load_bytes;
-    result.stored_bytes += sum.store_bytes;
-    read_ += read, written_ += written;
-    result.executed_flops += sum.flops;
-    result.exponentials += sum.exps;
-    return run;
+    touch_loads(sum);
+    const std::int64_t before_loop = sum.load_bytes;
+    walk_steps(cta, sum);
+    const std::int64_t loop_bytes = sum.load_bytes - before_loop;
+    detail::PartSum end;
+    program_.epilogue(cta, end);
+    touch_loads(end);
+    touch_stores(end);
+    sum.add(end, 1);
+    count(cta.steps, sum);
+    return run_of(cta.steps, loop_bytes, sum);
   }
 
   LaunchResult result;
@@ -192,48 +148,95 @@ class LaunchWalk {
   }
 
  private:
-  // All steps of a CTA: sums into `sum`, pages through `use`.
-  template <class Use>
-  void walk_steps(const typename P::Cta& cta, std::int64_t steps, detail::PartSum& sum, Use&& use) {
+  CtaRun run_of(std::int64_t steps, std::int64_t loop_bytes, const detail::PartSum& sum) const {
+    const double n = static_cast<double>(steps);
+    const double loaded = static_cast<double>(sum.load_bytes), stored = static_cast<double>(sum.store_bytes);
+    CtaRun run;
+    run.compute = static_cast<double>(sum.flops) * rates_.ps_per_flop +
+                  static_cast<double>(sum.exps) * rates_.ps_per_exp + n * rates_.step_compute_ps;
+    const double hit = loaded > 0 ? read_hits_ / loaded : 0;
+    const double latency = (1 - hit) * rates_.dram_latency_ps + hit * rates_.l2_latency_ps;
+    const double loads = n * latency + static_cast<double>(loop_bytes) * rates_.load_ps_per_byte;
+    run.idle = steps == 0 && loaded + stored == 0;
+    run.fixed = run.idle ? rates_.idle_ps : rates_.epilogue_ps;
+    if (stages_ == 1) {
+      run.alone = run.compute + loads;
+    } else {
+      run.alone = std::max({run.compute, loads, n * rates_.step_floor_ps});
+      if (steps > 0) run.fixed += std::min(run.compute, loads) / n;
+    }
+    run.hbm_bytes = loaded - read_hits_ + stored - write_hits_;
+    run.l2_bytes = loaded + rates_.store_weight * stored;
+    run.passed = passed_;
+    return run;
+  }
+
+  void count(std::int64_t steps, const detail::PartSum& sum) {
+    result.steps += steps;
+    result.loaded_bytes += sum.load_bytes;
+    result.stored_bytes += sum.store_bytes;
+    result.executed_flops += sum.flops;
+    result.exponentials += sum.exps;
+    read_ += static_cast<double>(sum.load_bytes) - read_hits_;
+    written_ += static_cast<double>(sum.store_bytes) - write_hits_;
+  }
+
+  void walk_steps(const typename P::Cta& cta, detail::PartSum& sum) {
     using detail::PartSum;
+    const std::int64_t steps = cta.steps;
+    if (steps == 0) return;
     if constexpr (equal_steps<P>) {
       PartSum first, inner, last;
       program_.step(cta, 0, first);
       if (steps > 2) program_.step(cta, 1, inner);
       if (steps > 1) program_.step(cta, steps - 1, last);
       const std::int64_t between = std::max<std::int64_t>(0, steps - 2);
-      sum.load_bytes += first.load_bytes + between * inner.load_bytes + last.load_bytes;
-      sum.flops += first.flops + between * inner.flops + last.flops;
-      sum.exps += first.exps + between * inner.exps + last.exps;
+      sum.add(first, 1), sum.add(inner, between), sum.add(last, 1);
       if (!tags_.enabled()) return;
       for (int i = 0; i < first.load_count; ++i) {
         const auto at = static_cast<std::size_t>(i);
         const TileRef& a = first.loads[at];
         const TileRef& z = steps > 1 ? last.loads[at] : a;
-        const std::int64_t bytes =
-            a.bytes() + (steps > 2 ? between * inner.loads[at].bytes() : 0) + (steps > 1 ? z.bytes() : 0);
-        walk_pages(a, z, bytes, use);
+        walk_pages(
+            a, z,
+            a.bytes() + (steps > 2 ? between * inner.loads[at].bytes() : 0) + (steps > 1 ? z.bytes() : 0));
       }
     } else {
       for (std::int64_t i = 0; i < steps; ++i) {
         PartSum one;
         program_.step(cta, i, one);
-        sum.load_bytes += one.load_bytes, sum.store_bytes += one.store_bytes;
-        sum.flops += one.flops, sum.exps += one.exps;
-        for (int j = 0; j < one.load_count; ++j) {
-          const TileRef& ref = one.loads[static_cast<std::size_t>(j)];
-          use(ref, ref.bytes(), ref.row, ref.col);
-        }
+        touch_loads(one);
+        touch_stores(one);
+        sum.add(one, 1);
       }
     }
   }
 
+  void touch(const TileRef& ref, std::int64_t bytes, std::int64_t row, std::int64_t col, double& hits,
+             std::int32_t begin = 0, std::int32_t end = 1) {
+    const L2Tags::Touch t = tags_.touch(detail::page_key(ref.tensor, ref.plane, row, col), ref.tensor,
+                                        static_cast<double>(bytes), begin, end);
+    hits += t.hit * static_cast<double>(bytes);
+    passed_ += t.passed;
+  }
+  void touch_loads(const detail::PartSum& part) {
+    for (int i = 0; i < part.load_count && i < detail::PartSum::kMost; ++i) {
+      const TileRef& ref = part.loads[static_cast<std::size_t>(i)];
+      touch(ref, ref.bytes(), ref.row, ref.col, read_hits_);
+    }
+  }
+  void touch_stores(const detail::PartSum& part) {
+    for (int i = 0; i < part.store_count && i < detail::PartSum::kMost; ++i) {
+      const TileRef& ref = part.stores[static_cast<std::size_t>(i)];
+      touch(ref, ref.bytes(), ref.row, ref.col, write_hits_);
+    }
+  }
+
   // Keys and values are entered at different places by different CTAs: pages of fixed rows. Operands that a
-  // CTA walks from end to end are one page.
-  template <class Use>
-  void walk_pages(const TileRef& a, const TileRef& z, std::int64_t bytes, Use&& use) {
+  // CTA walks from end to end are one page. `bytes` of all tiles from the first, a, to the last, z.
+  void walk_pages(const TileRef& a, const TileRef& z, std::int64_t bytes) {
     if (a.tensor != Tensor::k && a.tensor != Tensor::v) {
-      use(a, bytes, a.row, a.col);
+      touch(a, bytes, a.row, a.col, read_hits_);
       return;
     }
     const std::int64_t begin = std::min(a.row, z.row);
@@ -241,23 +244,25 @@ class LaunchWalk {
     const double per_row = static_cast<double>(bytes) / static_cast<double>(end - begin);
     std::int64_t left = bytes;
     for (std::int64_t row = begin; row < end;) {
-      const std::int64_t next = std::min(end, (row / kPageRows + 1) * kPageRows);
+      const std::int64_t page = row / kPageRows, next = std::min(end, (page + 1) * kPageRows);
       const std::int64_t part =
           next == end ? left : static_cast<std::int64_t>(per_row * static_cast<double>(next - row));
-      use(a, part, row / kPageRows, 0, static_cast<std::int32_t>(row % kPageRows),
-          static_cast<std::int32_t>(next - row / kPageRows * kPageRows));
+      touch(a, part, page, kRowPages, read_hits_, static_cast<std::int32_t>(row - page * kPageRows),
+            static_cast<std::int32_t>(next - page * kPageRows));
       left -= part;
       row = next;
     }
   }
 
   static constexpr std::int64_t kPageRows = 1024;  // tokens
+  static constexpr std::int64_t kRowPages = -1;    // column of such pages' keys: no tile starts there
 
   const P& program_;
   const KernelRates& rates_;
   int stages_;
   L2Tags& tags_;
-  double read_ = 0, written_ = 0;
+  double read_hits_ = 0, write_hits_ = 0, passed_ = 0;  // bytes of the CTA being walked
+  double read_ = 0, written_ = 0;                       // HBM bytes of the launch
 };
 
 template <class P>
@@ -295,6 +300,7 @@ LaunchResult simulate_launch(const P& program, const Gpu& gpu, const KernelRates
   result.sm_busy_ps = array_result.sm_busy_ps;
   result.ctas = program.ctas();
   result.ctas_per_sm = spec.ctas_per_sm;
+  result.smem_bytes = resources.smem_bytes;
   return result;
 }
 
