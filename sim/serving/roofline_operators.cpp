@@ -299,7 +299,9 @@ class RooflineOperators final : public StepOperators {
     if (!op.converts) return time;
     const KvGroup& kv = model_.kv.groups[static_cast<std::size_t>(op.kv_group)];
     double entries = static_cast<double>(decodes.kv_tokens), full = 0, numbers = 0;
-    for (const PrefillChunk& chunk : chunks) entries += static_cast<double>(chunk.history);
+    const std::int64_t span = op.rule.strided() ? 0 : span_of(op);
+    for (const PrefillChunk& chunk : chunks)
+      entries += static_cast<double>(span > 0 ? std::min(chunk.history, span) : chunk.history);
     for (const KvPart& part : kv.parts)
       full += static_cast<double>(part.full_bytes), numbers += static_cast<double>(part.numbers);
     if (entries == 0) return time;
