@@ -40,7 +40,7 @@ CapacityBreakdown at_corner(const RankModel& rank, std::int64_t total_bytes, dou
   c.kv_bytes = c.budget_bytes - c.weight_bytes - c.buffer_bytes - c.activation_bytes - c.nontorch_bytes -
                c.cuda_graph_bytes - c.state_bytes;
   c.block_tokens = limits.block_tokens;
-  c.block_bytes = rank.kv.block_bytes(limits.block_tokens);
+  c.block_bytes = limits.block_bytes > 0 ? limits.block_bytes : rank.kv.block_bytes(limits.block_tokens);
   c.blocks = c.kv_bytes > 0 ? c.kv_bytes / c.block_bytes : 0;
   return c;
 }

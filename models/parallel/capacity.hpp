@@ -27,6 +27,7 @@ struct StepLimits {
   std::int64_t max_batched_tokens = 2048;
   std::int64_t max_num_seqs = 256;
   std::int64_t block_tokens = 16;
+  std::int64_t block_bytes = 0;  // 0: a block spans all layers
 };
 
 struct CapacityBreakdown {

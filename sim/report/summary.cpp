@@ -39,6 +39,10 @@ Json kv_section(const RunResult& result) {
   kv["mean_blocks"] = number(ratio(m.block_time, m.step_time));
   kv["useful_fraction"] = ratio(m.resident_time, slots);
   kv["internal_waste_fraction"] = ratio(waste, slots);
+  if (!result.kv_groups.empty()) {
+    kv["group_padding_fraction"] = ratio(m.padding_time, slots);
+    kv["groups"] = result.kv_groups;
+  }
   kv["external_waste_fraction"] = ratio(m.external_time, slots);
   kv["reserved_fraction"] = ratio(m.reserved_time, slots);
   kv["prefix_hit_ratio"] =

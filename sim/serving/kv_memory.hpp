@@ -1,6 +1,7 @@
 // KV memory as a scheduler sees it: which request holds room for how many tokens. Requests are named by
 // slots, dense and used again. One of these is chosen by name (`memory.allocator`) when a replica is made:
 //   PagedKv    blocks as tokens come, shared by prefix (kv_paged.hpp)
+//   GroupedKv  the same with block tables per group of layers (kv_grouped.hpp)
 //   RegionKv   one contiguous region from admission to the end (kv_regions.hpp)
 // To add one: derive, and give it a line in make_kv_memory.
 //
@@ -22,9 +23,11 @@ struct KvUse {                   // of one step
   std::int64_t resident = 0;     // tokens in them
   std::int64_t reserved = 0;     // slots held for tokens still to come
   std::int64_t external = 0;     // free slots that no waiting request fits into
+  std::int64_t padding = 0;      // of held_slots, lost to groups of unequal layers
   std::int64_t running = 0;
 };
 
+struct KvPagePlan;
 enum class KvAllocator : std::uint8_t { paged, contiguous_max, contiguous_pow2, contiguous_oracle };
 
 struct KvMemorySpec {
@@ -38,6 +41,9 @@ struct KvMemorySpec {
   bool reserve_full_prompt = true;    // all known tokens must fit before a request is admitted
   bool allocate_full_prompt = false;  // and are allocated at once (Sarathi-Serve, vLLM V0)
   double watermark = 0;               // share of blocks admission leaves free
+  // Set: blocks belong to groups of layers; null: a block spans all layers.
+  std::shared_ptr<const KvPagePlan> plan;
+  std::int64_t max_batched_tokens = 2048;  // longest prompt chunk, for what a window needs beside itself
 };
 
 class KvMemory {

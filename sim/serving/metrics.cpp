@@ -78,6 +78,7 @@ void Metrics::kv_use(const KvUse& use, std::int64_t duration_ps) {
   resident_time += static_cast<double>(use.resident) * time;
   reserved_time += static_cast<double>(use.reserved) * time;
   external_time += static_cast<double>(use.external) * time;
+  padding_time += static_cast<double>(use.padding) * time;
   running_time += static_cast<double>(use.running) * time;
   step_time += time;
   peak_blocks = std::max(peak_blocks, use.used_blocks);

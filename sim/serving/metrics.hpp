@@ -69,6 +69,7 @@ class Metrics {
   // Time integrals, in units x ps.
   double block_time = 0, slot_time = 0, resident_time = 0, reserved_time = 0, external_time = 0,
          running_time = 0, step_time = 0;
+  double padding_time = 0;  // slots lost to groups of unequal layers x ps
 
   StepTerms terms;
 };

@@ -84,6 +84,19 @@ void MemoryConfig::describe(Fields& f) {
   f.choice("allocator", allocator, {"paged", "contiguous-max", "contiguous-pow2", "contiguous-oracle", "vmm"},
            {.doc = "how KV memory is given out"});
   f.check(allocator != "vmm", "allocator", "'vmm' is not built yet, expected paged or contiguous-…");
+  f.choice(
+      "block_scope", block_scope, {"auto", "all-layers", "group"},
+      {.doc = "whose KV a block holds: all layers', or a group's of equal layers (a hybrid manager); auto: "
+              "groups where some layers keep a window"});
+  f.check(block_scope != "group" || allocator == "paged", "block_scope",
+          "groups of layers need allocator: paged");
+  f.field(
+      "snapshot_tokens", snapshot_tokens,
+      {.doc =
+           "a recurrent state is kept for prefix hits every so many tokens (block_scope: group); null: 1024",
+       .unit = "tokens",
+       .min = 1,
+       .max = 1e9});
   f.field("block_tokens", block_tokens,
           {.doc = "tokens of one KV block; null: the profile's", .unit = "tokens", .min = 1, .max = 4096});
   f.field("gpu_memory_utilization", gpu_memory_utilization,

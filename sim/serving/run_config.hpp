@@ -27,6 +27,8 @@ struct EngineConfig {
 
 struct MemoryConfig {
   std::string allocator = "paged";
+  std::string block_scope = "auto";
+  std::optional<std::int64_t> snapshot_tokens;
   std::optional<std::int64_t> block_tokens;
   double gpu_memory_utilization = 0.9;
   std::optional<std::int64_t> kv_blocks;

@@ -6,6 +6,8 @@
 #include <unordered_map>
 
 #include "models/base/text.hpp"
+#include "models/base/units.hpp"
+#include "models/transformer/kv_pages.hpp"
 #include "sim/serving/kernel_table_reader.hpp"
 #include "sim/serving/profile_operators.hpp"
 #include "sim/serving/prompt_blocks.hpp"
@@ -17,6 +19,7 @@ namespace tessera {
 namespace {
 
 constexpr std::int64_t kProgressEvery = 4096;
+constexpr std::int64_t kSnapshotTokens = 1024;
 
 // The engine's limits with the profile's defaults filled in.
 StepLimits limits_of(const RunConfig& config) {
@@ -75,9 +78,38 @@ ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std:
   return spec;
 }
 
-void warn_of_limits(const RunConfig& config, const RankModel& rank, std::vector<std::string>& warnings) {
+bool has_windows(const RankModel& rank) {
   for (const KvGroup& group : rank.kv.groups)
-    if (group.rule.bounded() && group.entry_bytes > 0) {
+    if (group.rule.bounded() && group.entry_bytes > 0) return true;
+  return false;
+}
+
+// Block tables per group of layers, or null where a block spans all of them.
+std::shared_ptr<const KvPagePlan> page_plan(const RunConfig& config, const RankModel& rank,
+                                            std::int64_t block_tokens) {
+  const std::string& scope = config.memory.block_scope;
+  const bool paged = allocator_of(config.memory.allocator) == KvAllocator::paged;
+  if (!paged || scope == "all-layers" || (scope == "auto" && !has_windows(rank))) return nullptr;
+  const std::int64_t snapshot = config.memory.snapshot_tokens.value_or(kSnapshotTokens);
+  return std::make_shared<const KvPagePlan>(
+      plan_pages(rank.kv, block_tokens, ceil_div(snapshot, block_tokens) * block_tokens));
+}
+
+// States then live in blocks, so none are set aside.
+CapacityBreakdown capacity_of(const RunConfig& config, RankModel rank, StepLimits limits,
+                              const KvPagePlan* plan) {
+  if (plan != nullptr) {
+    limits.block_bytes = plan->block_bytes();
+    std::erase_if(rank.kv.groups, [](const KvGroup& g) { return g.rule.kind == Retention::state; });
+  }
+  return derive_kv_capacity(rank, config.gpu->memory_bytes.value, config.memory.gpu_memory_utilization,
+                            config.engine.profile->memory, limits);
+}
+
+void warn_of_limits(const RunConfig& config, const RankModel& rank, bool grouped,
+                    std::vector<std::string>& warnings) {
+  for (const KvGroup& group : rank.kv.groups)
+    if (!grouped && group.rule.bounded() && group.entry_bytes > 0) {
       warnings.push_back(
           "windowed layers hold KV of the whole context: blocks span all layers, as in engines without a "
           "hybrid allocator; their traffic is bounded by the window");
@@ -124,18 +156,22 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   const FabricSpec fabric = config.fabric.name == "auto" ? usual_node(*config.gpu) : config.fabric.value;
   Fabric(fabric).require_gpus(config.parallel.ranks(), "parallel");
 
+  const std::shared_ptr<const KvPagePlan> plan = page_plan(config, rank, limits.block_tokens);
+
   // Memory: given or derived.
   result.weight_bytes = rank.weight_bytes() + rank.buffer_bytes();
   result.bytes_per_token = rank.kv.bytes_per_token();
   result.block_tokens = limits.block_tokens;
+  if (plan != nullptr) {
+    result.bytes_per_token = plan->block_bytes() / plan->block_tokens;  // of one slot of a block
+    result.kv_groups = plan->text();
+  }
   const bool null_block = config.engine.profile->memory.null_block;
   if (config.memory.kv_blocks) {
     result.capacity_derived = false;
     result.kv_blocks = *config.memory.kv_blocks;
   } else {
-    result.capacity =
-        derive_kv_capacity(rank, config.gpu->memory_bytes.value, config.memory.gpu_memory_utilization,
-                           config.engine.profile->memory, limits);
+    result.capacity = capacity_of(config, rank, limits, plan.get());
     result.kv_blocks = result.capacity.blocks;
   }
   const std::int64_t usable = result.kv_blocks - (null_block ? 1 : 0);
@@ -147,7 +183,7 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   if (usable < 1)
     throw InputError(
         "memory.kv_blocks: no usable KV block, expected at least 2 (one is the engine's null block)");
-  warn_of_limits(config, rank, result.warnings);
+  warn_of_limits(config, rank, plan != nullptr, result.warnings);
 
   ReadOptions read;
   read.format = config.trace.format;
@@ -173,6 +209,8 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     };
   }
   ReplicaSpec spec = replica_spec(config, limits, usable);
+  spec.memory.plan = plan;
+  spec.memory.max_batched_tokens = limits.max_batched_tokens;
   spec.leap = hooks.leap;
   spec.stop = hooks.stop;
   spec.memory.hashed_prompts = trace->info().block_tokens > 0;

@@ -22,6 +22,7 @@ struct RunResult {
   std::int64_t kv_blocks = 0;    // a null block included, as the engine reports it
   std::int64_t block_tokens = 0;
   std::int64_t bytes_per_token = 0;  // KV of one rank
+  std::string kv_groups;             // how groups of layers share the blocks; empty: a block spans all
   std::int64_t weight_bytes = 0;     // of one rank, buffers included
   TraceInfo trace;
   Metrics metrics;
