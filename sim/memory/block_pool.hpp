@@ -83,6 +83,14 @@ class BlockPool {
     if (--node.references == 0) queue_.push(block);
   }
 
+  // A live block with one user is given new content: whoever looked for the old no longer finds it.
+  void recycle(BlockId block) {
+    TESSERA_CHECK(!caching_ || nodes_[block].references == 1, "only its one user gives a block new content");
+    if (!caching_ || index_.hash_of(block) == kNoHash) return;
+    index_.erase(block);
+    ++evictions_;
+  }
+
   // The cached block of this hash, live or free, or kNoBlock. Does not take a reference.
   [[nodiscard]] BlockId lookup(BlockHash hash) const { return caching_ ? index_.find(hash) : kNoBlock; }
 

@@ -25,6 +25,7 @@ GroupedKv::GroupedKv(const KvMemorySpec& spec)
             {.null_block = false, .prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
       blocks_per_page_(plan_.blocks_per_page()),
       least_free_(static_cast<std::int64_t>(spec.watermark * static_cast<double>(spec.kv_blocks))) {
+  if (spec.reuse_passed) is_passed_.resize(static_cast<std::size_t>(spec.kv_blocks), false);
   for (const KvPageGroup& group : plan_.groups) findable_ = findable_ && !group.ring();
 }
 
@@ -126,14 +127,13 @@ std::optional<std::int64_t> GroupedKv::admit(Slot slot, std::int64_t target, std
     need += group.tables * (pages_for(group, whole && group.keeps_prefix() ? target : chunk_end) - end);
     const auto count_free = [&](std::int64_t from, std::int64_t to) {
       for (std::int64_t page = from; page < to; ++page)
-        for (std::int64_t k = 0; k < group.tables; ++k)
-          need += pool_.references(find(table, g, page, k)) == 0;
+        for (std::int64_t k = 0; k < group.tables; ++k) need += unused(find(table, g, page, k));
     };
     const std::int64_t first = std::min(first_needed(group, hit), end);
     count_free(first, end);
     if (hit > 0) count_free(0, std::min(kept_pages(group, hit), first));
   }
-  if (need > static_cast<std::int64_t>(pool_.free_blocks()) - least_free_) return std::nullopt;
+  if (need > free_blocks() - least_free_) return std::nullopt;
   for (std::size_t g = 0; g < plan_.groups.size(); ++g) {
     const KvPageGroup& group = plan_.groups[g];
     Run& run = table.runs[g];
@@ -143,7 +143,7 @@ std::optional<std::int64_t> GroupedKv::admit(Slot slot, std::int64_t target, std
       for (std::int64_t page = from; page < to; ++page)
         for (std::int64_t k = 0; k < group.tables; ++k) {
           into.push_back(find(table, g, page, k));
-          pool_.touch(into.back());
+          take_found(into.back());
         }
     };
     take(run.begin, end, run.blocks);
@@ -153,6 +153,37 @@ std::optional<std::int64_t> GroupedKv::admit(Slot slot, std::int64_t target, std
   table.covered = hit;
   account(table, 1);
   return hit;
+}
+
+void GroupedKv::let_pass(BlockId block) {
+  // A block with another user is given back, not kept aside.
+  if (is_passed_.empty() || (pool_.prefix_caching() && pool_.references(block) > 1)) return pool_.free(block);
+  if (passed_.size() >= 2 * is_passed_.size())  // mostly found by others since
+    std::erase_if(passed_, [this](BlockId old) { return !is_passed_[old]; });
+  passed_.push_back(block);
+  is_passed_[block] = true;
+  ++passed_count_;
+}
+
+// A block set aside becomes its finder's; this object's use of it goes over.
+void GroupedKv::take_found(BlockId block) {
+  if (is_passed_.empty() || !is_passed_[block]) return pool_.touch(block);
+  is_passed_[block] = false;
+  --passed_count_;
+}
+
+void GroupedKv::take_fresh(std::span<BlockId> out) {
+  std::size_t taken = 0;
+  for (; taken < out.size() && passed_count_ > 0; passed_.pop_back()) {
+    const BlockId block = passed_.back();
+    if (!is_passed_[block]) continue;  // found by someone since
+    is_passed_[block] = false;
+    --passed_count_;
+    pool_.recycle(block);
+    out[taken++] = block;
+  }
+  if (passed_count_ == 0) passed_.clear();
+  pool_.allocate_n(out.subspan(taken));
 }
 
 // Gives back the pages that the window of the token at this position has passed.
@@ -166,7 +197,7 @@ void GroupedKv::pass(std::size_t g, Run& run, std::int64_t token) {
     if (run.begin + static_cast<std::int64_t>(i) / group.tables < kept)
       run.sinks.push_back(run.blocks[i]);
     else
-      pool_.free(run.blocks[i]);
+      let_pass(run.blocks[i]);
   }
   run.blocks.erase(run.blocks.begin(), run.blocks.begin() + static_cast<std::ptrdiff_t>(cut));
   run.begin = to;
@@ -181,7 +212,7 @@ void GroupedKv::cover(Table& table, std::int64_t tokens) {
     if (more <= 0) continue;
     const std::size_t had = run.blocks.size();
     run.blocks.resize(had + static_cast<std::size_t>(more * group.tables));
-    pool_.allocate_n(std::span(run.blocks).subspan(had));
+    take_fresh(std::span(run.blocks).subspan(had));
   }
   table.covered = tokens;
 }
@@ -198,7 +229,7 @@ bool GroupedKv::extend(Slot slot, std::int64_t before, std::int64_t after, std::
         spec_.allocate_full_prompt && group.keeps_prefix() ? std::max(covered, target) : covered;
     need += group.tables * std::max<std::int64_t>(0, pages_for(group, want) - end_of(group, table.runs[g]));
   }
-  if (need > static_cast<std::int64_t>(pool_.free_blocks())) {
+  if (need > free_blocks()) {
     account(table, 1);
     return false;
   }
@@ -210,7 +241,7 @@ bool GroupedKv::extend(Slot slot, std::int64_t before, std::int64_t after, std::
       if (more <= 0) continue;
       const std::size_t had = run.blocks.size();
       run.blocks.resize(had + static_cast<std::size_t>(more * group.tables));
-      pool_.allocate_n(std::span(run.blocks).subspan(had));
+      take_fresh(std::span(run.blocks).subspan(had));
     }
   cover(table, covered);
   account(table, 1);
@@ -281,7 +312,7 @@ KvUse GroupedKv::use(std::int64_t, bool) const {
   // In token slots of the block's largest group, so that bytes add up: a slot is block_bytes / block_tokens.
   const std::int64_t slot_bytes = std::max<std::int64_t>(1, plan_.block_bytes() / plan_.block_tokens);
   KvUse use;
-  use.used_blocks = pool_.live_blocks();
+  use.used_blocks = static_cast<std::int64_t>(pool_.live_blocks()) - passed_count_;
   use.held_slots = held_blocks_ * plan_.block_tokens;
   use.resident = std::min(use.held_slots, useful_bytes_ / slot_bytes);
   use.padding = static_cast<std::int64_t>(padding_bytes_) / slot_bytes;

@@ -5,8 +5,10 @@
 // prefix hit of h tokens needs every page of the full groups up to h, but of window groups only the pages
 // that the token at h attends to, and of a recurrent state the snapshot at h; h is a multiple of
 // plan.hit_tokens and the longest such one is taken. Freed pages stay findable until their block is handed
-// out again. A decode is given pages for block_tokens tokens at a time. Admission counts on whole prompts in
-// full groups (reserve_full_prompt) and on one chunk behind the window in the others. Left out: choosing the
+// out again. What a window has passed joins the free queue behind everything else (vLLM) or, with
+// reuse_passed, is the next to be overwritten: this sequence never reads it again, another only to branch off
+// there. A decode is given pages for block_tokens tokens at a time. Admission counts on whole prompts in full
+// groups (reserve_full_prompt) and on one chunk behind the window in the others. Left out: choosing the
 // victim by group (one LRU for all, as in vLLM), hits inside a page.
 #pragma once
 
@@ -29,13 +31,13 @@ class GroupedKv final : public KvMemory {
   std::optional<std::int64_t> admit(Slot slot, std::int64_t target, std::int64_t budget) override;
   bool extend(Slot slot, std::int64_t before, std::int64_t after, std::int64_t target) override;
   [[nodiscard]] std::size_t room_to_grow() const override {
-    return pool_.free_blocks() / static_cast<std::size_t>(blocks_per_page_);
+    return static_cast<std::size_t>(free_blocks() / blocks_per_page_);
   }
   void grow(std::span<const Slot> slots) override;
   void leave(Slot slot, std::int64_t computed, bool comes_back) override;
   [[nodiscard]] KvUse use(std::int64_t resident, bool waits) const override;
   [[nodiscard]] std::int64_t evictions() const override { return pool_.evictions(); }
-  [[nodiscard]] bool empty() const override { return pool_.live_blocks() == 0; }
+  [[nodiscard]] bool empty() const override { return pool_.live_blocks() == passed_count_; }
   [[nodiscard]] const BlockPool& pool() const { return pool_; }
   // Blocks one request holds in one group.
   [[nodiscard]] std::int64_t blocks_of(Slot slot, std::size_t group) const;
@@ -58,6 +60,15 @@ class GroupedKv final : public KvMemory {
     std::int64_t covered = 0;           // tokens its pages have room for
   };
 
+  [[nodiscard]] std::int64_t free_blocks() const {
+    return static_cast<std::int64_t>(pool_.free_blocks()) + passed_count_;
+  }
+  [[nodiscard]] bool unused(BlockId block) const {
+    return pool_.references(block) == 0 || (!is_passed_.empty() && is_passed_[block]);
+  }
+  void take_fresh(std::span<BlockId> out);
+  void take_found(BlockId block);
+  void let_pass(BlockId block);
   [[nodiscard]] std::int64_t pages_for(const KvPageGroup& group, std::int64_t tokens) const;
   [[nodiscard]] std::int64_t end_of(const KvPageGroup& group, const Run& run) const;
   [[nodiscard]] std::int64_t first_needed(const KvPageGroup& group, std::int64_t token) const;
@@ -76,6 +87,11 @@ class GroupedKv final : public KvMemory {
   std::int64_t least_free_ = 0;
   bool findable_ = true;  // a group with a ring is never found again
   std::vector<Table> tables_;
+  // With reuse_passed: blocks that windows have passed, still findable, overwritten before any other. They
+  // count as free here, while the pool sees this object as their user.
+  std::vector<BlockId> passed_;
+  std::vector<bool> is_passed_;
+  std::int64_t passed_count_ = 0;
   std::int64_t held_blocks_ = 0;   // per holder
   std::int64_t useful_bytes_ = 0;  // likewise
   double padding_bytes_ = 0;

@@ -43,6 +43,7 @@ struct KvMemorySpec {
   double watermark = 0;               // share of blocks admission leaves free
   // Set: blocks belong to groups of layers; null: a block spans all layers.
   std::shared_ptr<const KvPagePlan> plan;
+  bool reuse_passed = false;  // pages a window has passed are the next to be overwritten, not the last
   std::int64_t max_batched_tokens = 2048;  // longest prompt chunk, for what a window needs beside itself
 };
 

@@ -97,6 +97,8 @@ void MemoryConfig::describe(Fields& f) {
        .unit = "tokens",
        .min = 1,
        .max = 1e9});
+  f.field("reuse_passed", reuse_passed,
+          {.doc = "pages a window has passed are overwritten first, not last (block_scope: group)"});
   f.field("block_tokens", block_tokens,
           {.doc = "tokens of one KV block; null: the profile's", .unit = "tokens", .min = 1, .max = 4096});
   f.field("gpu_memory_utilization", gpu_memory_utilization,

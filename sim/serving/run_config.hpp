@@ -29,6 +29,7 @@ struct MemoryConfig {
   std::string allocator = "paged";
   std::string block_scope = "auto";
   std::optional<std::int64_t> snapshot_tokens;
+  bool reuse_passed = false;
   std::optional<std::int64_t> block_tokens;
   double gpu_memory_utilization = 0.9;
   std::optional<std::int64_t> kv_blocks;

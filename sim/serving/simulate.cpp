@@ -210,6 +210,7 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   }
   ReplicaSpec spec = replica_spec(config, limits, usable);
   spec.memory.plan = plan;
+  spec.memory.reuse_passed = config.memory.reuse_passed;
   spec.memory.max_batched_tokens = limits.max_batched_tokens;
   spec.leap = hooks.leap;
   spec.stop = hooks.stop;

@@ -140,6 +140,43 @@ TEST(GroupedKv, ARequestThatCannotFitAloneIsRefused) {
   EXPECT_NE(kv.refusal(200, 2), "");
 }
 
+// Four families of 48 tokens take 24 pages each, of which six are passed. Left last in the queue, 96 pages go
+// through 80 blocks and the first family is gone; overwritten first, 72 do.
+TEST(GroupedKv, PassedPagesMayBeOverwrittenBeforeOthers) {
+  const auto hit_after_others = [](bool reuse) {
+    KvMemorySpec spec = spec_of(kMixed, 80);
+    spec.reuse_passed = reuse;
+    GroupedKv kv(spec);
+    for (const std::uint64_t family : {1U, 2U, 3U, 4U}) {
+      play_prompt(kv, 0, 48, family);
+      kv.leave(0, 48, false);
+    }
+    EXPECT_TRUE(kv.empty());
+    kv.pool().audit();
+    return play_prompt(kv, 0, 48, 1);
+  };
+  EXPECT_EQ(hit_after_others(false), 0);
+  EXPECT_EQ(hit_after_others(true), 44);
+}
+
+// The first decode passes pages 10 to 13 of the window group and takes two of them for itself; another
+// request that branches off at token 48 still finds the other two.
+TEST(GroupedKv, APassedPageIsStillFoundUntilItIsOverwritten) {
+  KvMemorySpec spec = spec_of(kMixed, 200);
+  spec.reuse_passed = true;
+  GroupedKv kv(spec);
+  play_prompt(kv, 0, 64);
+  const KvMemory::Slot slots[] = {0};
+  kv.grow(slots);
+  kv.arrive(1, 49, 10, hashes(48));
+  EXPECT_EQ(kv.admit(1, 49, 16), 48);
+  EXPECT_TRUE(kv.extend(1, 48, 49, 49));
+  kv.leave(0, 65, false);
+  kv.leave(1, 49, false);
+  EXPECT_TRUE(kv.empty());
+  kv.pool().audit();
+}
+
 // A state is copied every 8 tokens; a hit starts where a copy is.
 TEST(GroupedKv, AStateIsFoundOnlyAtItsSnapshots) {
   const std::string hybrid =
