@@ -52,6 +52,7 @@ struct KernelRates {
   double l2_bytes_per_ps = 1;
   double store_weight = 1;  // L2 time of a stored byte / of a loaded one
   double wave_quantisation = 1;
+  bool keeps_keys = false;  // Q and O are loaded and stored evict-first, so that they push no K and V out
   int hbm_exponent = 3, l2_exponent = 4;  // see sm_array.hpp
 };
 
@@ -217,7 +218,7 @@ class LaunchWalk {
     const L2Tags::Touch t = tags_.touch(detail::page_key(ref.tensor, ref.plane, row, col), ref.tensor,
                                         static_cast<double>(bytes), begin, end);
     hits += t.hit * static_cast<double>(bytes);
-    passed_ += t.passed;
+    if (!rates_.keeps_keys || (ref.tensor != Tensor::q && ref.tensor != Tensor::o)) passed_ += t.passed;
   }
   void touch_loads(const detail::PartSum& part) {
     for (int i = 0; i < part.load_count && i < detail::PartSum::kMost; ++i) {

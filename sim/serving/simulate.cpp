@@ -96,7 +96,8 @@ std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankMode
     std::shared_ptr<const KernelTable> table;
     if (config.cost.source == "table")
       table = std::make_shared<const KernelTable>(read_kernel_tables(config.cost.tables, gpu));
-    operators = roofline_operators(gpu, rank, engine, limits.block_tokens, std::move(table));
+    operators = roofline_operators(gpu, rank, engine, limits.block_tokens, std::move(table),
+                                   config.cost.source == "tile");
   }
   return std::make_unique<StepPricer>(std::move(operators));
 }
