@@ -77,6 +77,19 @@ struct Cell {
   }
 };
 
+// Adds its life to a sum of wall time.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& sum) : sum_(sum) {}
+  ~Stopwatch() { sum_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& sum_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 std::uint64_t shape_key(const AttentionShape& s) {
   std::uint64_t k = 1;
   for (const std::int64_t part : {std::int64_t{s.q_heads}, std::int64_t{s.kv_heads}, std::int64_t{s.head_dim},
@@ -93,10 +106,14 @@ bool equal_lengths(const DecodeBatch& d) {
 
 }  // namespace
 
-OpTime TileCost::gemm(const GemmShape& shape) const { return simulate_gemm(gpu_, shape).time; }
+OpTime TileCost::gemm(const GemmShape& shape) const {
+  const Stopwatch watch(simulated_s_);
+  return simulate_gemm(gpu_, shape).time;
+}
 
 OpTime TileCost::simulate(const AttentionShape& shape, const DecodeBatch& decodes,
                           std::span<const PrefillChunk> chunks) const {
+  const Stopwatch watch(simulated_s_);
   AttentionProblem p;
   p.q_heads = shape.q_heads, p.kv_heads = shape.kv_heads;
   p.head_dim = shape.head_dim, p.v_head_dim = shape.v_head_dim;
@@ -141,7 +158,6 @@ double TileCost::factor(const AttentionShape& shape, const DecodeBatch& decodes,
   const Cell cell(decodes, chunks);
   const auto [at, fresh] = factors_.try_emplace(cell.key() ^ shape_key(shape), 1.0);
   if (!fresh) return at->second;
-  const auto start = std::chrono::steady_clock::now();
   const std::vector<std::int32_t> lengths = cell.lengths();
   DecodeBatch batch;
   batch.sequences = static_cast<std::int64_t>(lengths.size());
@@ -150,7 +166,6 @@ double TileCost::factor(const AttentionShape& shape, const DecodeBatch& decodes,
   const std::vector<PrefillChunk> prompts = cell.prompts();
   const double simulated = simulate(shape, batch, prompts).total;
   at->second = simulated / closed_form(gpu_, shape, batch, prompts).total;
-  filling_s_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return at->second;
 }
 

@@ -32,7 +32,7 @@ class TileCost {
                   std::span<const PrefillChunk> chunks) const;
 
   [[nodiscard]] std::size_t cells() const { return factors_.size(); }
-  [[nodiscard]] double filling_s() const { return filling_s_; }  // wall time spent in simulations
+  [[nodiscard]] double simulated_s() const { return simulated_s_; }  // wall time spent in simulations
 
  private:
   double factor(const AttentionShape& shape, const DecodeBatch& decodes,
@@ -40,7 +40,7 @@ class TileCost {
 
   const Gpu& gpu_;
   std::unordered_map<std::uint64_t, double> factors_;
-  double filling_s_ = 0;
+  mutable double simulated_s_ = 0;
 };
 
 }  // namespace tessera

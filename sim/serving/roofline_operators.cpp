@@ -144,6 +144,8 @@ class RooflineOperators final : public StepOperators {
     return with_prefill && !engine_.graphs.mixed_steps ? tokens : engine_.padded_tokens(tokens);
   }
 
+  [[nodiscard]] double simulated_s() const override { return tile_ ? tile_->simulated_s() : 0; }
+
   [[nodiscard]] std::vector<CostOrigin> origins() const override {
     const KernelBehaviour& k = *gpu_.kernels;
     const std::string status = gpu_.status;

@@ -209,6 +209,7 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   if (row == 0 && !result.interrupted) throw InputError({config.trace.file, 0, 0}, "holds no requests");
   result.trace = trace->info();
   result.origins = costs.front()->origins();
+  for (const auto& cost : costs) result.kernel_simulation_s += cost->simulated_s();
   if (metrics.out_of_range_steps > 0)
     result.warnings.push_back(fmt::format("{} of {} steps were priced outside the calibrated range",
                                           human_count(metrics.out_of_range_steps),
