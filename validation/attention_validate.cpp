@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kFitRows = 3000;        // of each phase; more do not move the parameters
 constexpr std::size_t kTileFitDecodes = 900;  // likewise, simulated
 constexpr std::size_t kTileFitPrefills = 400;
-constexpr std::int64_t kTileFitCtas = 2500;  // of the largest of them
+constexpr std::int64_t kTileFitCtas = 9000;  // of the largest of them
 constexpr int kTablePages = 64;
 constexpr std::int64_t kMost = 1 << 24;
 constexpr std::size_t kMostChunks = 1 << 16;
@@ -114,8 +114,7 @@ std::string regime(const Row& row) {
 
 // The parameters and their plausible ranges. Some cannot be told apart on every card: heat needs long runs
 // of a power-limited card, prefill_launch and mask are FlashAttention 3's.
-std::vector<Knob> knobs_of(const Gpu& gpu, AttentionRates& r, bool fa3, bool fp8, bool decode, bool prefill,
-                           bool tile) {
+std::vector<Knob> knobs_of(const Gpu& gpu, AttentionRates& r, bool fa3, bool fp8, bool decode, bool prefill) {
   std::vector<Knob> knobs;
   const auto add = [&](bool wanted, const char* name, double& value, double low, double high) {
     if (wanted) knobs.push_back({name, &value, low, high, Scale::log});
@@ -134,8 +133,7 @@ std::vector<Knob> knobs_of(const Gpu& gpu, AttentionRates& r, bool fa3, bool fp8
   add(true, "kv_write_us", r.kv_write_us, 0.3, 8);
   add(prefill && fa3, "prefill_launch_us", r.prefill_launch_us, 0.1, 6);
   add(fa3, "mask_us", r.mask_us, 0.1, 3);
-  // The runs that show heat are too long to simulate in a fit: the closed form's stays.
-  if (prefill && !fa3 && !tile) knobs.push_back({"heat", &r.heat, 0, 0.5, Scale::linear});
+  if (prefill && !fa3) knobs.push_back({"heat", &r.heat, 0, 0.5, Scale::linear});
   add(fp8, "transpose_us", r.transpose_us, 0.1, 4);
   add(fp8, "transpose_d192_us", r.transpose_d192_us, 0.1, 6);
   add(fp8, "transpose_d256_us", r.transpose_d256_us, 0.1, 8);
@@ -170,7 +168,7 @@ std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::s
   const auto predict = [&](std::size_t i) {
     return tile ? cases[i].simulate(gpu).total : cases[i].predict_us(gpu);
   };
-  return fit_knobs(knobs_of(gpu, rates, fa3, fp8, fit_decode, !prefill.empty(), tile), measured, predict,
+  return fit_knobs(knobs_of(gpu, rates, fa3, fp8, fit_decode, !prefill.empty()), measured, predict,
                    {.iterations = tile ? 15 : 40, .coordinate_polish = !tile});
 }
 

@@ -195,12 +195,18 @@ class LaunchWalk {
       sum.add(first, 1), sum.add(inner, between), sum.add(last, 1);
       if (!tags_.enabled()) return;
       for (int i = 0; i < first.load_count; ++i) {
-        const auto at = static_cast<std::size_t>(i);
-        const TileRef& a = first.loads[at];
-        const TileRef& z = steps > 1 ? last.loads[at] : a;
-        walk_pages(
-            a, z,
-            a.bytes() + (steps > 2 ? between * inner.loads[at].bytes() : 0) + (steps > 1 ? z.bytes() : 0));
+        const TileRef& a = first.loads[static_cast<std::size_t>(i)];
+        const TileRef& z = steps > 1 ? last.loads[static_cast<std::size_t>(i)] : a;
+        std::int64_t bytes = 0;
+        const auto take = [&](int j) {
+          const auto at = static_cast<std::size_t>(j);
+          bytes += first.loads[at].bytes() + (steps > 2 ? between * inner.loads[at].bytes() : 0) +
+                   (steps > 1 ? last.loads[at].bytes() : 0);
+        };
+        take(i);
+        // K and V of the same tokens come and go together: one page for both.
+        if (a.tensor == Tensor::k && i + 1 < first.load_count) take(++i);
+        walk_pages(a, z, bytes);
       }
     } else {
       for (std::int64_t i = 0; i < steps; ++i) {

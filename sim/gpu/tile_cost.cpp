@@ -26,7 +26,7 @@ double centre(std::uint64_t step, double base) {
   return step == 0 ? 0 : std::pow(base, static_cast<double>(step - 1));
 }
 
-constexpr double kSkewBase = 1.4142135623730951;
+constexpr double kFine = 1.4142135623730951;  // square root of two
 
 // Where in the table a batch lies; a centre is a batch again.
 struct Cell {
@@ -36,15 +36,15 @@ struct Cell {
     if (d.sequences > 0) {
       const double mean = static_cast<double>(d.kv_tokens) / static_cast<double>(d.sequences);
       const double most = d.longest.empty() ? mean : static_cast<double>(d.longest.front() + d.offset);
-      decodes = step_of(static_cast<double>(d.sequences), 2);
-      context = step_of(mean, 2);
-      skew = step_of(most / mean, kSkewBase);
+      decodes = step_of(static_cast<double>(d.sequences), kFine);
+      context = step_of(mean, kFine);
+      skew = step_of(most / mean, kFine);
     }
     if (!list.empty()) {
       double all = 0, before = 0;
       for (const PrefillChunk& c : list)
         all += static_cast<double>(c.tokens), before += static_cast<double>(c.tokens * c.history);
-      tokens = step_of(all, 2);
+      tokens = step_of(all, kFine);
       history = step_of(before / all, 2);
       chunks = step_of(static_cast<double>(list.size()), 2);
     }
@@ -57,8 +57,8 @@ struct Cell {
   }
   // Lengths, longest first.
   [[nodiscard]] std::vector<std::int32_t> lengths() const {
-    const auto n = static_cast<std::size_t>(centre(decodes, 2));
-    const double mean = centre(context, 2), ratio = centre(skew, kSkewBase);
+    const auto n = static_cast<std::size_t>(std::llround(centre(decodes, kFine)));
+    const double mean = centre(context, kFine), ratio = centre(skew, kFine);
     std::vector<std::int32_t> list;
     for (std::size_t i = 0; i < n; ++i) {
       const double u = 1 - static_cast<double>(i) / static_cast<double>(n);
@@ -71,7 +71,7 @@ struct Cell {
     const auto n = static_cast<std::size_t>(centre(chunks, 2));
     std::vector<PrefillChunk> list;
     for (std::size_t i = 0; i < n; ++i)
-      list.push_back({std::max<std::int64_t>(1, std::llround(centre(tokens, 2) / static_cast<double>(n))),
+      list.push_back({std::max<std::int64_t>(1, std::llround(centre(tokens, kFine) / static_cast<double>(n))),
                       std::llround(centre(history, 2))});
     return list;
   }
@@ -132,6 +132,12 @@ OpTime TileCost::simulate(const AttentionShape& shape, const DecodeBatch& decode
   const std::int64_t others = decodes.sequences - known;
   for (std::int64_t i = 0; i < others; ++i)
     p.sequences.push_back({1, std::max<std::int64_t>(1, left / others + (i < left % others ? 1 : 0))});
+  // A batch stands in order of arrival, not of length: sorted, its tail would be too short.
+  std::uint64_t state = 0x9E3779B97F4A7C15ULL;
+  for (std::size_t i = p.sequences.size(); i > 1; --i) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    std::swap(p.sequences[i - 1], p.sequences[(state >> 33) % i]);
+  }
   for (const PrefillChunk& c : chunks) p.sequences.push_back({c.tokens, c.tokens + c.history});
   AttentionSimOptions options;
   options.kernel = gpu_.kernels->attention.kernel;

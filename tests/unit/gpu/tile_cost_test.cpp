@@ -79,7 +79,8 @@ TEST_P(TileTable, MixedBatchesAreWithinSixPercentOfDirectSimulation) {
   std::mt19937 random(5);
   std::vector<Batch> batches;
   for (int i = 0; i < 24; ++i)
-    batches.push_back(sampled(random, 1 + random() % 100, 200.0 + static_cast<double>(random() % 1500), 1 + random() % 3));
+    batches.push_back(
+        sampled(random, 1 + random() % 100, 200.0 + static_cast<double>(random() % 1500), 1 + random() % 3));
   const std::vector<double> e = errors(gpu, batches);
   std::printf("[ measured ] %s mixed batches: median %.1f %%, p90 %.1f %%\n", GetParam(), quantile(e, 0.5),
               quantile(e, 0.9));
