@@ -129,7 +129,7 @@ double waves_us(const Gpu& gpu, const CtaResources& resources, double ctas, doub
   return std::sqrt(std::sqrt(w2 * w2 + b2 * b2));
 }
 
-double partial_bytes(const FlashLaunch& launch, const Demand& d) {
+double partial_bytes(const FlashLaunch& launch) {
   if (launch.forward.most_splits <= 1) return 0;
   double splits = 0;  // row-weighted
   const AttentionProblem& p = launch.forward.problem;
@@ -137,7 +137,6 @@ double partial_bytes(const FlashLaunch& launch, const Demand& d) {
     const std::int32_t s = launch.forward.splits_of(static_cast<std::int64_t>(i));
     if (s > 1) splits += s * static_cast<double>(p.sequences[i].queries);
   }
-  (void)d;
   return splits * p.q_heads * (p.v_head_dim + 1) * 4.0;
 }
 
@@ -173,7 +172,7 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
   const double capacity =
       options.l2 == L2Mode::off ? 0 : share_of_l2 * static_cast<double>(gpu.l2_bytes.value);
   L2Tags tags({capacity, gpu.l2_partitions == 2});
-  const double partials = partial_bytes(launch, demand);
+  const double partials = partial_bytes(launch);
   double copies = 0;
   for (const auto* list : {&launch.copies_before, &launch.copies_after})
     for (const RowCopy& c : *list) copies += static_cast<double>(c.rows * c.cols) * c.element_bytes;
@@ -223,7 +222,7 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
       most = std::max(most, static_cast<double>(launch.forward.splits_of(static_cast<std::int64_t>(i))));
     if (most > 1) {
       combine_us = rates.combine_us + 2 * partials / m.l2_rate() / kUs;
-      combine_us += waves_us(gpu, {128, 64, 0, 1}, std::ceil(demand.new_rows / c.rows_per_cta),
+      combine_us += waves_us(gpu, c.resources(), std::ceil(demand.new_rows / c.rows_per_cta),
                              rates.combine_per_split_us * (most + 2), 0);
     } else {
       combine_us = kUnsplitCombineUs * static_cast<double>(problem.sequences.size());
