@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kFitRows = 3000;        // of each phase; more do not move the parameters
 constexpr std::size_t kTileFitDecodes = 900;  // likewise, simulated
 constexpr std::size_t kTileFitPrefills = 400;
-constexpr std::int64_t kTileFitCtas = 2500;  // of the largest of them
+constexpr std::int64_t kTileFitCtas = 9000;  // of the largest of them
 constexpr int kTablePages = 64;
 constexpr std::int64_t kMost = 1 << 24;
 constexpr std::size_t kMostChunks = 1 << 16;

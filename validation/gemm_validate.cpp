@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kTableWeightCopies = 6;
 constexpr std::size_t kFitRows = 8000;
-constexpr std::size_t kTileFitRows = 600;    // simulated, so each costs a hundred times more
+constexpr std::size_t kTileFitRows = 1200;   // simulated, so each costs a hundred times more
 constexpr std::int64_t kTileFitCtas = 2500;  // tiles of 128 x 128 of the largest of them
 
 bool is_bf16(const Row& row) { return row.text("gemm_dtype") == "bfloat16"; }
@@ -74,7 +74,7 @@ std::vector<std::string> fit_cases(const Gpu& gpu, const std::vector<Knob>& knob
   for (const Case& c : cases) measured.push_back(c.measured_us);
   const auto predict = tile ? simulated : closed_form;
   return fit_knobs(knobs, measured, [&](std::size_t i) { return predict(gpu, cases[i].shape).total; },
-                   {.iterations = tile ? 15 : 40, .restarts = tile ? 0 : 1, .coordinate_polish = !tile});
+                   {.iterations = tile ? 15 : 40, .restarts = tile ? 0 : 1});
 }
 
 std::vector<std::string> fit_params(Gpu& gpu, GemmParams& p, std::span<const Row> rows, bool tile) {

@@ -21,7 +21,18 @@ namespace {
 constexpr double kUs = 1e6;                  // picoseconds
 constexpr double kCopyShare = 0.6;           // a copy kernel's gap against the combine kernel's
 constexpr double kUnsplitCombineUs = 0.016;  // FA3's combine kernel, per sequence with nothing to combine
-constexpr double kHeatUs = 4000;             // duration at which half of the clock loss has set in
+// Kernels on contiguous keys, against the paged ones the parameters were fitted on. FA3 loads by TMA, several
+// times the rate of gathering threads, and its persistent CTAs fetch the next rows while they finish the
+// last.
+constexpr double kDensePrologue = 0.3;
+constexpr double kTmaRate = 4;
+// FA2 on a card fitted with FA3: mma.sync reaches about half of wgmma's rate on Hopper, and its softmax
+// shares the warps with it. Both chosen on the FA2 curves of the FA3 paper
+// (tests/studies/flash_curves_test.cpp).
+constexpr double kMmaSync = 1.95;
+constexpr double kSoftmaxSync = 1.7;
+constexpr double kSyncLoadRate = 3;
+constexpr double kHeatUs = 4000;  // duration at which half of the clock loss has set in
 
 struct Demand {
   double new_tokens = 0, new_rows = 0, keys = 0;  // keys: of all sequences, inside the window
@@ -66,8 +77,9 @@ class Machine {
     const std::int64_t rows = demand.most_queries * f.group();
     const double busy =
         fa3 && rows < f.tile.m ? static_cast<double>(tiles_of(rows, 64) * 64) / f.tile.m : 1.0;
-    r.ps_per_flop = rates.mma_factor * flop_ps * busy;
-    r.ps_per_exp = rates.exp_factor * exp_ps * busy;
+    const bool borrowed = !fa3 && gpu.kernels->tile.attention.kernel == "fa3";
+    r.ps_per_flop = rates.mma_factor * flop_ps * busy * (borrowed ? kMmaSync : 1);
+    r.ps_per_exp = rates.exp_factor * exp_ps * busy * (borrowed ? kSoftmaxSync : 1);
     if (fp8) {
       const double per_tile = problem.head_dim > 192   ? rates.transpose_d256_us
                               : problem.head_dim > 128 ? rates.transpose_d192_us
@@ -81,9 +93,16 @@ class Machine {
     r.load_ps_per_byte = 1e3 / rates.cta_gb_s;
     r.prologue_ps = rates.cta_us * (0.6 + 0.4 * problem.head_dim / 128.0) * kUs;
     const bool local = problem.window > 0 && problem.window < demand.most_keys;
-    const bool prefill = demand.most_queries > 1 && problem.causal;
-    if (fa3 && (local || (prefill && f.tile.m > 64)))
+    const bool prefill = demand.most_queries > 1;
+    const bool dense = problem.page_tokens == 0;
+    if (borrowed) r.load_ps_per_byte /= kSyncLoadRate;
+    if (fa3 && dense) {
+      r.prologue_ps *= kDensePrologue;
+      r.load_ps_per_byte /= kTmaRate;
+      r.keeps_keys = true;
+    } else if (fa3 && (local || (prefill && f.tile.m > 64))) {
       r.prologue_ps += rates.mask_us * f.tile.m * f.tile.n / 16384.0 * kUs;
+    }
     r.idle_ps = 2 * gpu.l2_latency_ns * 1e3;
     r.hbm_bytes_per_ps = hbm_rate();
     r.l2_bytes_per_ps = l2_rate();
@@ -110,7 +129,7 @@ double waves_us(const Gpu& gpu, const CtaResources& resources, double ctas, doub
   return std::sqrt(std::sqrt(w2 * w2 + b2 * b2));
 }
 
-double partial_bytes(const FlashLaunch& launch, const Demand& d) {
+double partial_bytes(const FlashLaunch& launch) {
   if (launch.forward.most_splits <= 1) return 0;
   double splits = 0;  // row-weighted
   const AttentionProblem& p = launch.forward.problem;
@@ -118,7 +137,6 @@ double partial_bytes(const FlashLaunch& launch, const Demand& d) {
     const std::int32_t s = launch.forward.splits_of(static_cast<std::int64_t>(i));
     if (s > 1) splits += s * static_cast<double>(p.sequences[i].queries);
   }
-  (void)d;
   return splits * p.q_heads * (p.v_head_dim + 1) * 4.0;
 }
 
@@ -149,10 +167,12 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
   const FlashLaunch& launch = sim.program;
   Machine m(gpu, problem, rates, fa3, demand);
 
+  // With its keys marked evict-last, FA3's dense kernel has the whole L2 for them.
+  const double share_of_l2 = fa3 && problem.page_tokens == 0 ? 1 : rates.l2_share;
   const double capacity =
-      options.l2 == L2Mode::off ? 0 : rates.l2_share * static_cast<double>(gpu.l2_bytes.value);
+      options.l2 == L2Mode::off ? 0 : share_of_l2 * static_cast<double>(gpu.l2_bytes.value);
   L2Tags tags({capacity, gpu.l2_partitions == 2});
-  const double partials = partial_bytes(launch, demand);
+  const double partials = partial_bytes(launch);
   double copies = 0;
   for (const auto* list : {&launch.copies_before, &launch.copies_after})
     for (const RowCopy& c : *list) copies += static_cast<double>(c.rows * c.cols) * c.element_bytes;
@@ -165,7 +185,9 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
   }
 
   OpTime& time = sim.time;
-  time.launch = rates.launch_us + (fa3 && demand.most_queries > 1 ? rates.prefill_launch_us : 0);
+  // Without a KV write there is one launch less.
+  time.launch = rates.launch_us - (launch.kv_write ? 0 : gpu.graph_launch_us.value) +
+                (fa3 && launch.kv_write && demand.most_queries > 1 ? rates.prefill_launch_us : 0);
   if (launch.kv_write) {
     const double moved = demand.new_tokens * problem.kv_heads * (problem.head_dim + problem.v_head_dim) *
                          (problem.element_bytes + problem.kv_element_bytes);
@@ -200,7 +222,7 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
       most = std::max(most, static_cast<double>(launch.forward.splits_of(static_cast<std::int64_t>(i))));
     if (most > 1) {
       combine_us = rates.combine_us + 2 * partials / m.l2_rate() / kUs;
-      combine_us += waves_us(gpu, {128, 64, 0, 1}, std::ceil(demand.new_rows / c.rows_per_cta),
+      combine_us += waves_us(gpu, c.resources(), std::ceil(demand.new_rows / c.rows_per_cta),
                              rates.combine_per_split_us * (most + 2), 0);
     } else {
       combine_us = kUnsplitCombineUs * static_cast<double>(problem.sequences.size());

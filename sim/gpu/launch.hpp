@@ -52,6 +52,7 @@ struct KernelRates {
   double l2_bytes_per_ps = 1;
   double store_weight = 1;  // L2 time of a stored byte / of a loaded one
   double wave_quantisation = 1;
+  bool keeps_keys = false;  // Q and O are loaded and stored evict-first, so that they push no K and V out
   int hbm_exponent = 3, l2_exponent = 4;  // see sm_array.hpp
 };
 
@@ -194,12 +195,18 @@ class LaunchWalk {
       sum.add(first, 1), sum.add(inner, between), sum.add(last, 1);
       if (!tags_.enabled()) return;
       for (int i = 0; i < first.load_count; ++i) {
-        const auto at = static_cast<std::size_t>(i);
-        const TileRef& a = first.loads[at];
-        const TileRef& z = steps > 1 ? last.loads[at] : a;
-        walk_pages(
-            a, z,
-            a.bytes() + (steps > 2 ? between * inner.loads[at].bytes() : 0) + (steps > 1 ? z.bytes() : 0));
+        const TileRef& a = first.loads[static_cast<std::size_t>(i)];
+        const TileRef& z = steps > 1 ? last.loads[static_cast<std::size_t>(i)] : a;
+        std::int64_t bytes = 0;
+        const auto take = [&](int j) {
+          const auto at = static_cast<std::size_t>(j);
+          bytes += first.loads[at].bytes() + (steps > 2 ? between * inner.loads[at].bytes() : 0) +
+                   (steps > 1 ? last.loads[at].bytes() : 0);
+        };
+        take(i);
+        // K and V of the same tokens come and go together: one page for both.
+        if (a.tensor == Tensor::k && i + 1 < first.load_count) take(++i);
+        walk_pages(a, z, bytes);
       }
     } else {
       for (std::int64_t i = 0; i < steps; ++i) {
@@ -217,7 +224,7 @@ class LaunchWalk {
     const L2Tags::Touch t = tags_.touch(detail::page_key(ref.tensor, ref.plane, row, col), ref.tensor,
                                         static_cast<double>(bytes), begin, end);
     hits += t.hit * static_cast<double>(bytes);
-    passed_ += t.passed;
+    if (!rates_.keeps_keys || (ref.tensor != Tensor::q && ref.tensor != Tensor::o)) passed_ += t.passed;
   }
   void touch_loads(const detail::PartSum& part) {
     for (int i = 0; i < part.load_count && i < detail::PartSum::kMost; ++i) {

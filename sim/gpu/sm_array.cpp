@@ -183,7 +183,7 @@ void SmArray::push(Entry entry) {
   heap_.push_back(entry);
   while (at > 0) {
     const std::size_t up = (at - 1) / kArity;
-    if (heap_[up].tag <= entry.tag) break;
+    if (!entry.before(heap_[up])) break;
     heap_[at] = heap_[up];
     at = up;
   }
@@ -201,8 +201,8 @@ void SmArray::pop() {
     std::size_t least = first;
     const std::size_t end = std::min(first + kArity, heap_.size());
     for (std::size_t child = first + 1; child < end; ++child)
-      if (heap_[child].tag < heap_[least].tag) least = child;
-    if (heap_[least].tag >= last.tag) break;
+      if (heap_[child].before(heap_[least])) least = child;
+    if (!heap_[least].before(last)) break;
     heap_[at] = heap_[least];
     at = least;
   }

@@ -104,6 +104,10 @@ class SmArray {
     double tag;
     std::int32_t slot;
     std::uint32_t version;
+    // Of CTAs that end together the lowest slot is free first, so that SMs fill breadth first again.
+    [[nodiscard]] bool before(const Entry& other) const {
+      return tag != other.tag ? tag < other.tag : slot < other.slot;
+    }
   };
 
   void open(const SmArraySpec& spec, std::int64_t ctas);
