@@ -9,12 +9,16 @@
 #include <cmath>
 
 #include "kernels/cost/attention.hpp"
+#include "sim/gpu/attention_sim.hpp"
 #include "validation/fit_knobs.hpp"
 
 namespace tessera {
 namespace {
 
-constexpr std::size_t kFitRows = 3000;  // of each phase; more do not move the parameters
+constexpr std::size_t kFitRows = 3000;        // of each phase; more do not move the parameters
+constexpr std::size_t kTileFitDecodes = 900;  // likewise, simulated
+constexpr std::size_t kTileFitPrefills = 400;
+constexpr std::int64_t kTileFitCtas = 9000;  // of the largest of them
 constexpr int kTablePages = 64;
 constexpr std::int64_t kMost = 1 << 24;
 constexpr std::size_t kMostChunks = 1 << 16;
@@ -49,6 +53,21 @@ struct Case {
       return decode_attention_time(gpu, shape, {.sequences = batch, .kv_tokens = batch * context});
     const std::vector<PrefillChunk> chunks(static_cast<std::size_t>(batch), PrefillChunk{prompt, 0});
     return prefill_attention_time(gpu, shape, chunks);
+  }
+  [[nodiscard]] OpTime simulate(const Gpu& gpu) const {
+    AttentionProblem p;
+    p.q_heads = shape.q_heads, p.kv_heads = shape.kv_heads;
+    p.head_dim = p.v_head_dim = shape.head_dim;
+    p.window = shape.window;
+    p.kv_element_bytes = bytes_of(shape.kv_dtype);
+    p.page_tokens = kTablePages;
+    p.sequences.assign(static_cast<std::size_t>(batch),
+                       prompt == 0 ? AttentionSequence{1, context} : AttentionSequence{prompt, prompt});
+    return simulate_attention(gpu, p).time;
+  }
+  // About how many CTAs the simulation would walk.
+  [[nodiscard]] std::int64_t ctas() const {
+    return batch * shape.q_heads * std::max<std::int64_t>(1, prompt / 64);
   }
 };
 
@@ -121,19 +140,23 @@ std::vector<Knob> knobs_of(const Gpu& gpu, AttentionRates& r, bool fa3, bool fp8
   return knobs;
 }
 
-std::vector<Row> spread(std::span<const Row> rows, bool fp8, bool decode) {
+std::vector<Row> spread(std::span<const Row> rows, bool fp8, bool decode, bool tile) {
   std::vector<Row> wanted;
   for (const Row& row : rows)
-    if (is_fp8(row) == fp8 && (row.integer("isl_tokens") == 1) == decode) wanted.push_back(row);
+    if (is_fp8(row) == fp8 && (row.integer("isl_tokens") == 1) == decode &&
+        (!tile || case_of(row).ctas() <= kTileFitCtas))
+      wanted.push_back(row);
   std::vector<Row> picked;
-  const std::size_t stride = std::max<std::size_t>(1, wanted.size() / kFitRows);
+  const std::size_t stride = std::max<std::size_t>(1, wanted.size() / (!tile    ? kFitRows
+                                                                       : decode ? kTileFitDecodes
+                                                                                : kTileFitPrefills));
   for (std::size_t i = 0; i < wanted.size(); i += stride) picked.push_back(wanted[i]);
   return picked;
 }
 
-std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::span<const Row> rows,
-                                   bool fp8) {
-  const std::vector<Row> decode = spread(rows, fp8, true), prefill = spread(rows, fp8, false);
+std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::span<const Row> rows, bool fp8,
+                                   bool tile) {
+  const std::vector<Row> decode = spread(rows, fp8, true, tile), prefill = spread(rows, fp8, false, tile);
   std::vector<Case> cases;
   std::vector<double> measured;
   for (const std::vector<Row>* phase : {&decode, &prefill})
@@ -142,23 +165,32 @@ std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::s
   const bool fa3 = gpu.kernels->attention.kernel == "fa3";
   // A prefill table has its one-token prompts; they are too few to fit decode on.
   const bool fit_decode = decode.size() * 4 > prefill.size();
-  return fit_knobs(knobs_of(gpu, rates, fa3, fp8, fit_decode, !prefill.empty()), measured,
-                   [&](std::size_t i) { return cases[i].predict_us(gpu); }, {});
+  const auto predict = [&](std::size_t i) {
+    return tile ? cases[i].simulate(gpu).total : cases[i].predict_us(gpu);
+  };
+  return fit_knobs(knobs_of(gpu, rates, fa3, fp8, fit_decode, !prefill.empty()), measured, predict,
+                   {.iterations = tile ? 15 : 40, .coordinate_polish = !tile});
 }
 
-KernelValidator attention_validator(const char* name, bool (*recognises)(const MeasurementTable&)) {
-  return {.name = name,
-          .recognises = recognises,
-          .columns = {"kernel_source", "batch_size", "isl_tokens", "num_heads", "num_key_value_heads",
-                      "head_dim", "kv_cache_dtype", "past_kv_tokens", "window_size_tokens"},
-          .covers = covers,
-          .fitted = covers,
-          .predict = predict,
-          .shape_key = shape_key,
-          .dtype = [](const Row& row) { return std::string(row.text("kv_cache_dtype")); },
-          .regime = regime,
-          .calibrate = calibrate_attention,
-          .source = [](KernelBehaviour& b) -> std::string& { return b.attention.source; }};
+std::vector<std::string> calibrate_simulated(Gpu& gpu, std::span<const Row> rows);
+
+KernelValidator attention_validator(const char* name, bool (*recognises)(const MeasurementTable&),
+                                    Cost cost) {
+  const bool tile = cost == Cost::tile;
+  return {
+      .name = name,
+      .recognises = recognises,
+      .columns = {"kernel_source", "batch_size", "isl_tokens", "num_heads", "num_key_value_heads", "head_dim",
+                  "kv_cache_dtype", "past_kv_tokens", "window_size_tokens"},
+      .covers = covers,
+      .fitted = covers,
+      .predict = tile ? +[](const Gpu& gpu, const Row& row) { return case_of(row).simulate(gpu); } : predict,
+      .shape_key = shape_key,
+      .dtype = [](const Row& row) { return std::string(row.text("kv_cache_dtype")); },
+      .regime = regime,
+      .calibrate = tile ? calibrate_simulated : calibrate_attention,
+      .source = tile ? +[](KernelBehaviour& b) -> std::string& { return b.tile.attention.source; }
+                     : +[](KernelBehaviour& b) -> std::string& { return b.attention.source; }};
 }
 
 bool has_attention_columns(const MeasurementTable& t) {
@@ -171,11 +203,8 @@ bool is_generation(const MeasurementTable& t) {
 }
 bool is_context(const MeasurementTable& t) { return has_attention_columns(t) && !is_generation(t); }
 
-}  // namespace
-
-std::vector<std::string> calibrate_attention(Gpu& gpu, std::span<const Row> rows) {
-  AttentionParams& p = gpu.kernels->attention;
-  std::vector<std::string> at_bound = fit_rates(gpu, p.rates, rows, false);
+std::vector<std::string> fit_both_types(Gpu& gpu, AttentionParams& p, std::span<const Row> rows, bool tile) {
+  std::vector<std::string> at_bound = fit_rates(gpu, p.rates, rows, false, tile);
   bool any_fp8 = false;
   for (const Row& row : rows) any_fp8 = any_fp8 || is_fp8(row);
   if (any_fp8) {
@@ -184,14 +213,26 @@ std::vector<std::string> calibrate_attention(Gpu& gpu, std::span<const Row> rows
       p.fp8->transpose_us = 1.1, p.fp8->transpose_d192_us = 1.2, p.fp8->transpose_d256_us = 2;
     }
     p.fp8->l2_share = p.rates.l2_share;  // of the card, so found on the rows of the other type
-    for (std::string& name : fit_rates(gpu, *p.fp8, rows, true)) at_bound.push_back("fp8." + name);
+    for (std::string& name : fit_rates(gpu, *p.fp8, rows, true, tile)) at_bound.push_back("fp8." + name);
   }
   return at_bound;
 }
 
-KernelValidator context_attention_validator() { return attention_validator("context_attention", is_context); }
-KernelValidator generation_attention_validator() {
-  return attention_validator("generation_attention", is_generation);
+std::vector<std::string> calibrate_simulated(Gpu& gpu, std::span<const Row> rows) {
+  return fit_both_types(gpu, gpu.kernels->tile.attention, rows, true);
+}
+
+}  // namespace
+
+std::vector<std::string> calibrate_attention(Gpu& gpu, std::span<const Row> rows) {
+  return fit_both_types(gpu, gpu.kernels->attention, rows, false);
+}
+
+KernelValidator context_attention_validator(Cost cost) {
+  return attention_validator("context_attention", is_context, cost);
+}
+KernelValidator generation_attention_validator(Cost cost) {
+  return attention_validator("generation_attention", is_generation, cost);
 }
 
 }  // namespace tessera

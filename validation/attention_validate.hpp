@@ -5,8 +5,8 @@
 
 namespace tessera {
 
-KernelValidator context_attention_validator();
-KernelValidator generation_attention_validator();
+KernelValidator context_attention_validator(Cost cost = Cost::roofline);
+KernelValidator generation_attention_validator(Cost cost = Cost::roofline);
 
 // Fits the attention section on rows of either table or, best, of both together. Decode rows alone leave
 // the prefill-only parameters, prefill rows alone leave those that decode determines better.

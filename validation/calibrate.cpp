@@ -31,8 +31,8 @@ struct Halves {
   std::vector<Row> seen, held_out;
 };
 
-Halves halves_of(const MeasurementTable& table) {
-  Halves h{&kernel_of(table), &table, {}, {}};
+Halves halves_of(const MeasurementTable& table, Cost cost) {
+  Halves h{&kernel_of(table, cost), &table, {}, {}};
   table.need_columns(h.kernel->columns);
   for (std::size_t i = 0; i < table.size(); ++i) {
     const Row row = table.row(i);
@@ -66,9 +66,9 @@ CalibrationNote note_of(const Halves& h, const Gpu& gpu, const Provenance& prove
 }  // namespace
 
 std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTable>& tables,
-                                       const Provenance& provenance) {
+                                       const Provenance& provenance, Cost cost) {
   std::vector<Halves> all;
-  for (const MeasurementTable& table : tables) all.push_back(halves_of(table));
+  for (const MeasurementTable& table : tables) all.push_back(halves_of(table, cost));
   // Tables come from an idle card; sustained clocks are applied in serving only.
   const double sustained = gpu.kernels->sustained_clock_fraction;
   gpu.kernels->sustained_clock_fraction = 1;

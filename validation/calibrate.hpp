@@ -23,7 +23,7 @@ struct CalibrationNote {
 // one set of parameters (prefill and decode attention) are fitted together. One note per table, in their
 // order.
 std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTable>& tables,
-                                       const Provenance& provenance);
+                                       const Provenance& provenance, Cost cost = Cost::roofline);
 
 // Sections of `behaviour` are shared by kernels: replaces the note of one kernel, keeps those of others.
 void put_note(std::string& source, const std::string& kernel, const std::string& text);

@@ -18,7 +18,7 @@ namespace {
 
 struct Arguments {
   std::vector<std::string> files, borrows;
-  std::string gpu, out, date, origin;
+  std::string gpu, out, date, origin, cost = "roofline";
 };
 
 std::string today() { return fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::chrono::system_clock::now())); }
@@ -35,7 +35,7 @@ void run(const Arguments& args) {
   std::vector<MeasurementTable> tables;
   for (const std::string& file : args.files) tables.push_back(MeasurementTable::load(file));
   for (const CalibrationNote& note :
-       calibrate(gpu, tables, {args.date.empty() ? today() : args.date, args.origin}))
+       calibrate(gpu, tables, {args.date.empty() ? today() : args.date, args.origin}, parse_cost(args.cost)))
     std::cerr << note.text << "\n";
   std::ofstream out(args.out);
   out << emit_yaml(to_yaml(*gpu.kernels));
@@ -53,6 +53,7 @@ int main(int argc, char** argv) {
   app.add_option("--gpu", args.gpu, "a name under configs/gpus, or a path")->required();
   app.add_option("--out", args.out, "the kernel behaviour file to write")->required();
   app.add_option("--borrow", args.borrows, "section=gpu: take moe or collectives of another card, rescaled");
+  app.add_option("--cost", args.cost, "whose parameters to fit: roofline or tile");
   app.add_option("--origin", args.origin, "who measured the tables and their licence, written into the file");
   app.add_option("--date", args.date, "written into the file (default: today)");
   try {

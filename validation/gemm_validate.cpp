@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "kernels/cost/gemm.hpp"
+#include "sim/gpu/gemm_sim.hpp"
 #include "validation/fit_knobs.hpp"
 
 namespace tessera {
@@ -15,6 +16,8 @@ namespace {
 
 constexpr int kTableWeightCopies = 6;
 constexpr std::size_t kFitRows = 8000;
+constexpr std::size_t kTileFitRows = 1200;   // simulated, so each costs a hundred times more
+constexpr std::int64_t kTileFitCtas = 2500;  // tiles of 128 x 128 of the largest of them
 
 bool is_bf16(const Row& row) { return row.text("gemm_dtype") == "bfloat16"; }
 bool covers(const Row& row) { return is_bf16(row) || row.text("gemm_dtype") == "fp8"; }
@@ -24,14 +27,16 @@ GemmShape shape_of(const Row& row) {
           kTableWeightCopies};
 }
 
-OpTime predict(const Gpu& gpu, const Row& row) {
-  const GemmShape shape = shape_of(row);
+GemmShape checked_shape(const Row& row) {
   for (const char* column : {"m", "n", "k"})
     if (row.integer(column) <= 0)
       throw InputError(row.at(column), fmt::format("{}: {} is out of range, expected at least 1", column,
                                                    row.integer(column)));
-  return gemm_time(gpu, shape);
+  return shape_of(row);
 }
+
+OpTime closed_form(const Gpu& gpu, const GemmShape& shape) { return gemm_time(gpu, shape); }
+OpTime simulated(const Gpu& gpu, const GemmShape& shape) { return simulate_gemm(gpu, shape).time; }
 
 std::string shape_key(const Row& row) {
   return fmt::format("gemm {} {} {}", row.text("m"), row.text("n"), row.text("k"));
@@ -49,44 +54,48 @@ struct Case {
 };
 
 // Every j-th row, so that the sample is spread over the table's order of shapes.
-std::vector<Case> sample(std::span<const Row> rows, bool bf16) {
+std::vector<Case> sample(std::span<const Row> rows, bool bf16, bool tile) {
+  const auto cheap = [](const Row& row) {
+    return tile_count({128, 128}, row.integer("m"), row.integer("n")) <= kTileFitCtas;
+  };
   std::vector<Row> wanted;
   for (const Row& row : rows)
-    if (is_bf16(row) == bf16) wanted.push_back(row);
+    if (is_bf16(row) == bf16 && (!tile || cheap(row))) wanted.push_back(row);
   std::vector<Case> cases;
-  const std::size_t stride = std::max<std::size_t>(1, wanted.size() / kFitRows);
+  const std::size_t stride = std::max<std::size_t>(1, wanted.size() / (tile ? kTileFitRows : kFitRows));
   for (std::size_t i = 0; i < wanted.size(); i += stride)
     cases.push_back({shape_of(wanted[i]), wanted[i].latency_us()});
   return cases;
 }
 
 std::vector<std::string> fit_cases(const Gpu& gpu, const std::vector<Knob>& knobs,
-                                   const std::vector<Case>& cases) {
+                                   const std::vector<Case>& cases, bool tile) {
   std::vector<double> measured;
   for (const Case& c : cases) measured.push_back(c.measured_us);
-  return fit_knobs(knobs, measured, [&](std::size_t i) { return gemm_time(gpu, cases[i].shape).total; },
-                   {.restarts = 1});
+  const auto predict = tile ? simulated : closed_form;
+  return fit_knobs(knobs, measured, [&](std::size_t i) { return predict(gpu, cases[i].shape).total; },
+                   {.iterations = tile ? 15 : 40, .restarts = tile ? 0 : 1});
 }
 
-std::vector<std::string> calibrate(Gpu& gpu, std::span<const Row> rows) {
-  GemmParams& p = gpu.kernels->gemm;
-  const std::vector<Case> bf16 = sample(rows, true);
+std::vector<std::string> fit_params(Gpu& gpu, GemmParams& p, std::span<const Row> rows, bool tile) {
+  const std::vector<Case> bf16 = sample(rows, true, tile);
   std::vector<std::string> at_bound;
-  if (!bf16.empty())
-    at_bound = fit_cases(gpu,
-                         {{"floor_us", &p.floor_us, 1, 5},
-                          {"serial_ns_per_k", &p.serial_ns_per_k, 0.3, 8},
-                          {"gemv_serial_ns_per_k", &p.gemv_serial_ns_per_k, 0.3, 8},
-                          {"compute_fraction", &p.compute_fraction, 0.5, 1, Scale::linear},
-                          {"hbm_fraction", &p.hbm_fraction, 0.6, 1, Scale::linear},
-                          {"l2_feed_gb_s", &p.l2_feed_gb_s, 2000, 30000},
-                          {"split_us", &p.split_us, 0.5, 6},
-                          {"epilogue_us", &p.epilogue_us, 0.3, 10},
-                          {"l2_share", &p.l2_share, 0.3, 1, Scale::linear},
-                          {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear},
-                          {"l2_retained", &p.l2_retained, 0, 0.5, Scale::linear}},
-                         bf16);
-  const std::vector<Case> fp8 = sample(rows, false);
+  if (!bf16.empty()) {
+    std::vector<Knob> knobs{{"floor_us", &p.floor_us, 1, 5},
+                            {"serial_ns_per_k", &p.serial_ns_per_k, 0.3, 8},
+                            {"gemv_serial_ns_per_k", &p.gemv_serial_ns_per_k, 0.3, 8},
+                            {"compute_fraction", &p.compute_fraction, 0.5, 1, Scale::linear},
+                            {"hbm_fraction", &p.hbm_fraction, 0.6, 1, Scale::linear},
+                            {"l2_feed_gb_s", &p.l2_feed_gb_s, 2000, 30000},
+                            {"split_us", &p.split_us, 0.5, 6},
+                            {"epilogue_us", &p.epilogue_us, 0.3, 10},
+                            {"l2_share", &p.l2_share, 0.3, 1, Scale::linear},
+                            {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear}};
+    if (!tile)
+      knobs.push_back({"l2_retained", &p.l2_retained, 0, 0.5, Scale::linear});  // tiles have real tags
+    at_bound = fit_cases(gpu, knobs, bf16, tile);
+  }
+  const std::vector<Case> fp8 = sample(rows, false, tile);
   if (!fp8.empty()) {
     const auto more = fit_cases(gpu,
                                 {{"fp8.quantise_us", &p.fp8.quantise_us, 0.5, 20},
@@ -94,7 +103,7 @@ std::vector<std::string> calibrate(Gpu& gpu, std::span<const Row> rows) {
                                  {"fp8.quantise_gb_s", &p.fp8.quantise_gb_s, 100, 5000},
                                  {"fp8.compute_fraction", &p.fp8.compute_fraction, 0.3, 1, Scale::linear},
                                  {"fp8.serial_ns_per_k", &p.fp8.serial_ns_per_k, 0.2, 8}},
-                                fp8);
+                                fp8, tile);
     at_bound.insert(at_bound.end(), more.begin(), more.end());
   }
   return at_bound;
@@ -102,18 +111,27 @@ std::vector<std::string> calibrate(Gpu& gpu, std::span<const Row> rows) {
 
 }  // namespace
 
-KernelValidator gemm_validator() {
-  return {.name = "gemm",
-          .recognises = [](const MeasurementTable& t) { return t.find_column("gemm_dtype") >= 0; },
-          .columns = {"kernel_source", "gemm_dtype", "m", "n", "k"},
-          .covers = covers,
-          .fitted = covers,
-          .predict = predict,
-          .shape_key = shape_key,
-          .dtype = [](const Row& row) { return std::string(row.text("gemm_dtype")); },
-          .regime = regime,
-          .calibrate = calibrate,
-          .source = [](KernelBehaviour& b) -> std::string& { return b.gemm.source; }};
+KernelValidator gemm_validator(Cost cost) {
+  const bool tile = cost == Cost::tile;
+  return {
+      .name = "gemm",
+      .recognises = [](const MeasurementTable& t) { return t.find_column("gemm_dtype") >= 0; },
+      .columns = {"kernel_source", "gemm_dtype", "m", "n", "k"},
+      .covers = covers,
+      .fitted = covers,
+      .predict = tile ? +[](const Gpu& gpu, const Row& row) { return simulated(gpu, checked_shape(row)); }
+                      : +[](const Gpu& gpu, const Row& row) { return closed_form(gpu, checked_shape(row)); },
+      .shape_key = shape_key,
+      .dtype = [](const Row& row) { return std::string(row.text("gemm_dtype")); },
+      .regime = regime,
+      .calibrate =
+          tile
+              ? +[](Gpu& gpu,
+                    std::span<const Row> rows) { return fit_params(gpu, gpu.kernels->tile.gemm, rows, true); }
+              : +[](Gpu& gpu,
+                    std::span<const Row> rows) { return fit_params(gpu, gpu.kernels->gemm, rows, false); },
+      .source = tile ? +[](KernelBehaviour& b) -> std::string& { return b.tile.gemm.source; }
+                     : +[](KernelBehaviour& b) -> std::string& { return b.gemm.source; }};
 }
 
 }  // namespace tessera

@@ -8,7 +8,13 @@
 
 namespace tessera {
 
-std::span<const KernelValidator> kernel_validators() {
+std::span<const KernelValidator> kernel_validators(Cost cost) {
+  static const std::vector<KernelValidator> tile = {
+      gemm_validator(Cost::tile),
+      context_attention_validator(Cost::tile),
+      generation_attention_validator(Cost::tile),
+  };
+  if (cost == Cost::tile) return tile;
   static const std::vector<KernelValidator> all = {
       gemm_validator(),
       moe_validator(),
@@ -20,9 +26,16 @@ std::span<const KernelValidator> kernel_validators() {
   return all;
 }
 
-const KernelValidator& kernel_validator(const std::string& name) {
+Cost parse_cost(const std::string& name) {
+  if (name == "tile") return Cost::tile;
+  if (name == "auto" || name == "roofline") return Cost::roofline;
+  throw InputError("--cost " + name + ": not known, expected auto, roofline or tile" +
+                   did_you_mean(name, {"auto", "roofline", "tile"}));
+}
+
+const KernelValidator& kernel_validator(const std::string& name, Cost cost) {
   std::vector<std::string> names;
-  for (const KernelValidator& v : kernel_validators()) {
+  for (const KernelValidator& v : kernel_validators(cost)) {
     if (v.name == name) return v;
     names.emplace_back(v.name);
   }
@@ -30,8 +43,8 @@ const KernelValidator& kernel_validator(const std::string& name) {
                    did_you_mean(name, names));
 }
 
-const KernelValidator& kernel_of(const MeasurementTable& table) {
-  for (const KernelValidator& v : kernel_validators())
+const KernelValidator& kernel_of(const MeasurementTable& table, Cost cost) {
+  for (const KernelValidator& v : kernel_validators(cost))
     if (v.recognises(table)) return v;
   throw InputError(Location{table.file(), 1, 1},
                    "these columns belong to no kernel known here, found " + join(table.columns(), ", "));

@@ -29,8 +29,13 @@ struct KernelValidator {
   std::string& (*source)(KernelBehaviour&);  // where the section says what it was fitted to
 };
 
-std::span<const KernelValidator> kernel_validators();
-const KernelValidator& kernel_validator(const std::string& name);  // throws InputError with a suggestion
-const KernelValidator& kernel_of(const MeasurementTable& table);   // throws InputError
+// Which source predicts: the closed forms, or the tile grain for the kernels it simulates.
+enum class Cost { roofline, tile };
+Cost parse_cost(const std::string& name);  // "auto" is roofline; throws InputError with a suggestion
+
+std::span<const KernelValidator> kernel_validators(Cost cost = Cost::roofline);
+// Both throw InputError, the first with a suggestion.
+const KernelValidator& kernel_validator(const std::string& name, Cost cost = Cost::roofline);
+const KernelValidator& kernel_of(const MeasurementTable& table, Cost cost = Cost::roofline);
 
 }  // namespace tessera

@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
-#include "models/base/text.hpp"
 #include "validation/validate.hpp"
 
 namespace {
@@ -20,10 +19,7 @@ struct Arguments {
 
 int run(const Arguments& args) {
   using namespace tessera;
-  if (args.cost != "auto" && args.cost != "roofline")
-    throw InputError("--cost " + args.cost + ": not known, expected auto or roofline" +
-                     did_you_mean(args.cost, {"auto", "roofline"}));
-  const KernelValidator& kernel = kernel_validator(args.kernel);
+  const KernelValidator& kernel = kernel_validator(args.kernel, parse_cost(args.cost));
   ValidateOptions options;
   options.flagged_too = args.all;
   for (const std::string& text : args.where) options.where.push_back(parse_where(text));
@@ -50,7 +46,7 @@ int main(int argc, char** argv) {
       ->required();
   app.add_option("--gpu", args.gpu, "a name under configs/gpus, or a path")->required();
   app.add_option("--where", args.where, "column=value[,value]; several must all hold");
-  app.add_option("--cost", args.cost, "cost source: auto or roofline");
+  app.add_option("--cost", args.cost, "cost source: auto, roofline or tile");
   app.add_option("--gate", args.gate, "exit 3 when the median error exceeds this many percent");
   app.add_flag("--json", args.json, "print JSON");
   app.add_flag("--all", args.all, "use flagged rows too");

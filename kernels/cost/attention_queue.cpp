@@ -30,6 +30,7 @@ struct Queue {
   double top = 0, least = 0;
 
   Queue(const CtaQueue& q, double s) : lengths(q.lengths), copies(q.copies), slots(s) {
+    TESSERA_CHECK(!lengths.empty() && copies > 0 && slots > 0, "an attention launch has CTAs and slots");
     for (const CtaLength& l : lengths)
       kinds += l.count, sum += l.count * l.length, square += l.count * l.length * l.length;
     top = lengths.front().length;
@@ -151,8 +152,6 @@ double queue_schedule(const CtaQueue& ctas, double slots) {
 }
 
 QueueTime queue_time(const CtaQueue& ctas, double slots, double memory_us, double exposed_us) {
-  TESSERA_CHECK(!ctas.lengths.empty() && ctas.copies > 0 && slots > 0,
-                "an attention launch has CTAs and slots");
   const Queue queue(ctas, slots);
   if (queue.variation() < kEqual) return in_waves(queue, memory_us, exposed_us);
   if (queue.count() <= slots) return all_at_once(queue, memory_us, exposed_us);

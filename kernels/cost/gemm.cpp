@@ -12,6 +12,7 @@
 // scatter by 3 / 12 % median / p90), stream-K, power throttling.
 #include "kernels/cost/gemm.hpp"
 
+#include <array>
 #include <cmath>
 
 #include "kernels/tiles/gemm_tiles.hpp"
@@ -71,9 +72,16 @@ double gemm_floor_us(const Gpu& gpu, const GemmShape& s) {
   return physics_floor_us(2 * m * n * k, gpu.peak_flops(s.dtype), hbm, gpu.hbm_bytes_per_us());
 }
 
-OpTime gemm_time(const Gpu& gpu, const GemmShape& s) {
+namespace {
+
+struct Candidate {
+  GemmChoice choice;
+  OpTime time;
+};
+
+// The `count` best candidates in `best`, fastest first; entries beyond those found keep an infinite time.
+void rank(const Gpu& gpu, const GemmParams& p, const GemmShape& s, std::span<Candidate> best) {
   TESSERA_CHECK(s.m > 0 && s.n > 0 && s.k > 0, "a GEMM has rows, columns and depth");
-  const GemmParams& p = gpu.kernels->gemm;
   const bool fp8 = multiplies_fp8(gpu, s.dtype);
   const double es = bytes_of(s.dtype);
   const double m = static_cast<double>(s.m), n = static_cast<double>(s.n);
@@ -89,8 +97,8 @@ OpTime gemm_time(const Gpu& gpu, const GemmShape& s) {
   const Traffic bytes = traffic_of(gpu, p, s);
   const double hbm = bytes.hbm / (gpu.hbm_bytes_per_us() * p.hbm_fraction);
 
-  OpTime best;
-  best.total = std::numeric_limits<double>::infinity();
+  for (Candidate& c : best) c.time.total = std::numeric_limits<double>::infinity();
+  OpTime& worst = best.back().time;
   for (const GemmTile tile : kGemmTiles) {
     if (!tile_suits(tile, s.m, s.n)) continue;
     const double tiles = static_cast<double>(tile_count(tile, s.m, s.n));
@@ -100,7 +108,7 @@ OpTime gemm_time(const Gpu& gpu, const GemmShape& s) {
       if (!split_suits(splits, s.k) || (splits > 1 && fp8 && !p.fp8.split_k)) break;
       const double fix_up =
           splits == 1 ? 0 : p.split_us + kFixUpShare * kFixUpBytes * m * n * splits / l2_rate;
-      if (p.floor_us + fix_up >= best.total) break;  // more splits only add to it
+      if (p.floor_us + fix_up >= worst.total) break;  // more splits only add to it
       const double ctas = tiles * splits;
       const double per_sm = ctas / sms;
       const double whole = std::ceil(per_sm);
@@ -119,24 +127,57 @@ OpTime gemm_time(const Gpu& gpu, const GemmShape& s) {
       const double memory = hbm + store;
 
       const double fixed = p.floor_us + fix_up;
-      if (fixed + std::max(compute, memory) >= best.total) continue;
+      if (fixed + std::max(compute, memory) >= worst.total) continue;
       const double total = fixed + std::cbrt(compute * compute * compute + memory * memory * memory);
-      if (total >= best.total) continue;
-      best.total = total;
-      best.compute = tensor * k;
-      best.l2 = feed * k + store;
-      best.hbm = hbm;
-      best.launch = fixed + epilogue + std::max(0.0, latency - overlapped) * k;
+      if (total >= worst.total) continue;
+      OpTime time;
+      time.total = total;
+      time.compute = tensor * k;
+      time.l2 = feed * k + store;
+      time.hbm = hbm;
+      time.launch = fixed + epilogue + std::max(0.0, latency - overlapped) * k;
+      std::size_t at = best.size() - 1;
+      for (; at > 0 && best[at - 1].time.total > total; --at) best[at] = best[at - 1];
+      best[at] = {{tile, splits}, time};
     }
   }
-  if (fp8) {
-    // One CTA a row: its latency while rows are short, its bytes when they are long.
-    const double row_us =
-        std::max(1e-3 * p.fp8.quantise_row_ns, 3 * static_cast<double>(s.k) / (p.fp8.quantise_gb_s * 1e3));
-    const double quantise = p.fp8.quantise_us + m * row_us;
-    best.total += quantise;
-    best.launch += quantise;
+}
+
+// The kernel that quantises activations, before an fp8 product.
+double quantise_us(const GemmParams& p, const GemmShape& s) {
+  // One CTA a row: its latency while rows are short, its bytes when they are long.
+  const double row_us =
+      std::max(1e-3 * p.fp8.quantise_row_ns, 3 * static_cast<double>(s.k) / (p.fp8.quantise_gb_s * 1e3));
+  return p.fp8.quantise_us + static_cast<double>(s.m) * row_us;
+}
+
+}  // namespace
+
+std::size_t gemm_choices(const Gpu& gpu, const GemmParams& p, const GemmShape& s,
+                         std::span<GemmChoice> choices) {
+  std::array<Candidate, kMostGemmChoices> best;
+  TESSERA_CHECK(!choices.empty() && choices.size() <= best.size(), "as many choices as are kept");
+  rank(gpu, p, s, {best.data(), choices.size()});
+  std::size_t found = 0;
+  while (found < choices.size() && std::isfinite(best[found].time.total)) {
+    choices[found] = best[found].choice;
+    ++found;
   }
+  return found;
+}
+
+double gemm_quantise_us(const Gpu& gpu, const GemmParams& p, const GemmShape& s) {
+  return multiplies_fp8(gpu, s.dtype) ? quantise_us(p, s) : 0;
+}
+
+OpTime gemm_time(const Gpu& gpu, const GemmShape& s) {
+  const GemmParams& p = gpu.kernels->gemm;
+  std::array<Candidate, 1> one;
+  rank(gpu, p, s, one);
+  OpTime best = one.front().time;
+  const double quantise = gemm_quantise_us(gpu, p, s);
+  best.total += quantise;
+  best.launch += quantise;
   best.in_range = s.m <= p.max_m && s.n <= p.max_n && s.k <= p.max_k;
   TESSERA_CHECK(best.total >= gemm_floor_us(gpu, s), "a prediction is never faster than physics allows");
   return best;

@@ -1,5 +1,5 @@
-// FlashAttention-2 on a paged cache, as vLLM runs it: always the split-KV kernel, 64 query rows a CTA,
-// 128 threads, one stage of K and V in shared memory.
+// FlashAttention-2. On a paged cache, as vLLM runs it, always the split-KV kernel: 64 query rows a CTA, 128
+// threads, one stage of K and V in shared memory. On dense tensors without splits the larger `dense_tile`.
 //
 // Decode packs the G query heads of a KV head into the rows (and may then split the keys over CTAs)
 // only if the batch is pure decode, G > 1 and no window is set, even one longer than the context.
@@ -13,6 +13,23 @@
 namespace tessera::fa2 {
 
 constexpr TileShape tile(int head_dim) { return {64, head_dim <= 64 ? 256 : head_dim <= 128 ? 128 : 64}; }
+
+// The kernel of dense tensors without splits, and its threads. `sm8x`: compute capability 8.6 or 8.9.
+struct DenseTile {
+  TileShape tile;
+  int threads;
+};
+constexpr DenseTile dense_tile(int head_dim, bool causal, bool sm8x, std::int64_t smem_per_cta,
+                               std::int64_t smem_per_sm) {
+  if (head_dim <= 64) return {{128, 128}, 128};
+  if (head_dim <= 96) return {{sm8x && causal ? 64 : 128, 64}, 128};
+  if (head_dim <= 128)
+    return {sm8x ? causal ? TileShape{64, 64} : TileShape{128, 32} : TileShape{128, 64}, 128};
+  if (head_dim <= 192) return {{128, 64}, 256};
+  const std::int64_t d = head_dim;  // 128 rows where they fit one CTA and two of 64 do not fit an SM
+  const bool large = smem_per_cta >= 2 * d * (128 + 2 * 64) && smem_per_sm < 4 * d * (64 + 2 * 64);
+  return large ? DenseTile{{128, 64}, 256} : DenseTile{{64, 64}, 128};
+}
 
 constexpr std::int64_t smem_bytes(int head_dim, int v_head_dim) {
   const TileShape t = tile(head_dim);

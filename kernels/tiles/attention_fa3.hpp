@@ -28,6 +28,51 @@ constexpr TileShape tile(int head_dim, std::int64_t packed_rows, bool active_win
   return {128, active_window ? 64 : 80};
 }
 
+// Dense tensors, keys by TMA: larger tiles where no mask needs the registers.
+constexpr TileShape dense_tile(int head_dim, int v_head_dim, bool causal, bool local, bool fp8) {
+  if (fp8) {
+    if (head_dim <= 64) return {192, 160};
+    if (head_dim <= 96) return {192, 128};
+    if (head_dim <= 128) return {128, 224};
+    if (head_dim <= 192) return {128, 160};
+    return {128, local ? 64 : 128};
+  }
+  if (head_dim <= 64) return {192, causal ? 128 : local ? 160 : 192};
+  if (head_dim <= 96) return {192, local ? 128 : 144};
+  if (head_dim <= 128) return {128, causal || local ? 128 : 176};
+  if (head_dim <= 192) return {128, local ? 96 : v_head_dim <= 128 ? 128 : 112};
+  return {128, local ? 64 : 80};
+}
+// Few rows of head dimension 128 leave the second of two multiplying warpgroups without work.
+constexpr bool one_warpgroup(int head_dim, std::int64_t rows, bool fp8) {
+  return !fp8 && head_dim > 96 && head_dim <= 128 && rows <= 64;
+}
+// Two stages of K and V beside Q, 2 bytes an element.
+constexpr std::int64_t smem_bytes(TileShape t, int head_dim, int v_head_dim, double element_bytes) {
+  const std::int64_t elements =
+      std::int64_t{t.m} * head_dim + 2 * std::int64_t{t.n} * (head_dim + v_head_dim);
+  return static_cast<std::int64_t>(static_cast<double>(elements) * element_bytes);
+}
+// One warpgroup loads, one for every 64 rows multiplies; together they own the register file.
+constexpr int threads(TileShape t) { return 128 * (1 + t.m / 64); }
+
+// Query heads share a row block if that fills blocks more than a tenth better.
+constexpr bool packs_dense(std::int64_t queries, std::int64_t group, std::int64_t m) {
+  const auto filled = [m](std::int64_t rows) {
+    return static_cast<double>(rows) / static_cast<double>(tiles_of(rows, m) * m);
+  };
+  return filled(queries) < 0.9 * filled(queries * group);
+}
+
+// (sequence, head) planes whose K and V fit 32 MB, a power of two: CTAs of one section run longest first.
+constexpr std::int64_t section_planes(std::int64_t keys, std::int64_t token_bytes,
+                                      std::int64_t heads_per_kv) {
+  const std::int64_t fit = (std::int64_t{32} << 20) / std::max<std::int64_t>(1, keys * token_bytes);
+  std::int64_t planes = 1;
+  while (2 * planes <= fit) planes *= 2;
+  return planes * heads_per_kv;
+}
+
 inline constexpr std::int64_t kGraphBatch = 512;      // vLLM's largest captured batch
 inline constexpr int kGraphSplits = 32;               // and the split cap it sets for it
 inline constexpr std::int64_t kScheduledBatch = 992;  // sequences the metadata kernel can plan for
@@ -37,7 +82,18 @@ constexpr int heuristic_splits(std::int64_t kv_heads, std::int64_t row_blocks, s
                                std::int64_t key_tiles) {
   const std::int64_t blocks = kv_heads * row_blocks;
   if (static_cast<double>(blocks) >= 0.8 * static_cast<double>(sms) || key_tiles <= 4) return 1;
-  return best_split_count(blocks, sms, key_tiles, 128);
+  return best_split_count(blocks, sms, key_tiles, 128, false);
+}
+
+// Dense tensors without a mask are also split, into parts of 50 MB, where one KV head's keys exceed L2 and
+// many row blocks would pass over them.
+constexpr int dense_splits(std::int64_t planes, std::int64_t row_blocks, std::int64_t sms,
+                           std::int64_t key_tiles, std::int64_t kv_head_bytes, bool masked) {
+  constexpr std::int64_t kL2 = std::int64_t{50} << 20;
+  const bool enough = static_cast<double>(planes * row_blocks) >= 0.8 * static_cast<double>(sms);
+  if (enough && !masked && kv_head_bytes > kL2 && row_blocks >= 2 * sms)
+    return static_cast<int>(std::min<std::int64_t>(tiles_of(kv_head_bytes, kL2), 128));
+  return heuristic_splits(planes, row_blocks, sms, key_tiles);
 }
 
 constexpr int split_cap(bool decode, std::int64_t sequences, std::int64_t kv_heads, std::int64_t row_blocks,

@@ -90,27 +90,23 @@ struct CausalBlocks {
 };
 
 // The smallest split count whose wave efficiency is within 85 % of the best, as FlashAttention's
-// num_splits_heuristic picks it: efficiency of s is w / ceil(w) with w = blocks s / slots, and s counts
-// only if it shortens the longest split.
-constexpr int best_split_count(std::int64_t blocks, std::int64_t slots, std::int64_t key_tiles, int most) {
+// num_splits_heuristic picks it: efficiency of s is w / ceil(w) with w = blocks s / slots. With
+// `only_shortening` (FA2) s counts only if it shortens the longest split.
+constexpr int best_split_count(std::int64_t blocks, std::int64_t slots, std::int64_t key_tiles, int most,
+                               bool only_shortening = true) {
   const auto limit = static_cast<int>(std::min<std::int64_t>({most, slots, key_tiles}));
+  const auto counts = [&](int s) {
+    return !only_shortening || s == 1 || tiles_of(key_tiles, s) != tiles_of(key_tiles, s - 1);
+  };
   const auto efficiency = [&](int s) {
     const std::int64_t work = blocks * s;
     return static_cast<double>(work) / static_cast<double>(tiles_of(work, slots) * slots);
   };
   double best = 0;
-  std::int64_t previous = 0;
-  for (int s = 1; s <= limit; ++s) {
-    const std::int64_t per_split = tiles_of(key_tiles, s);
-    if (per_split != previous) best = std::max(best, efficiency(s));
-    previous = per_split;
-  }
-  previous = 0;
-  for (int s = 1; s <= limit; ++s) {
-    const std::int64_t per_split = tiles_of(key_tiles, s);
-    if (per_split != previous && efficiency(s) >= 0.85 * best) return s;
-    previous = per_split;
-  }
+  for (int s = 1; s <= limit; ++s)
+    if (counts(s)) best = std::max(best, efficiency(s));
+  for (int s = 1; s <= limit; ++s)
+    if (counts(s) && efficiency(s) >= 0.85 * best) return s;
   return 1;
 }
 

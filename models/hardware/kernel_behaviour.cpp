@@ -10,6 +10,7 @@ void KernelBehaviour::describe(Fields& f) {
   f.group("attention", attention, {.doc = "attention kernels"});
   f.group("moe", moe, {.doc = "fused mixture-of-experts layer"});
   f.group("collectives", collectives, {.doc = "all-reduce and its kin inside one node"});
+  f.group("tile", tile, {.doc = "the tile grain: kernels simulated CTA by CTA"});
   f.field("sustained_clock_fraction", sustained_clock_fraction,
           {.doc = "speed of long-running compute against the idle card the tables were measured on",
            .min = 0.5,

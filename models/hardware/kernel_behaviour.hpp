@@ -11,6 +11,7 @@
 #include "models/hardware/collective_params.hpp"
 #include "models/hardware/gemm_params.hpp"
 #include "models/hardware/moe_params.hpp"
+#include "models/hardware/tile_params.hpp"
 
 namespace tessera {
 
@@ -21,6 +22,7 @@ struct KernelBehaviour {
   AttentionParams attention;
   MoeParams moe;
   CollectiveParams collectives;
+  TileParams tile;  // the simulated grain
   double sustained_clock_fraction = 1;  // long-running compute against the idle-card tables
   std::string sustained_source;
   void describe(Fields& f);

@@ -99,13 +99,17 @@ KernelBehaviour rescaled(const KernelBehaviour& behaviour, const Gpu& from, cons
   carry(b.gemm, r, to);
   carry(b.attention.rates, r, to);
   if (b.attention.fp8) carry(*b.attention.fp8, r, to);
+  carry(b.tile.gemm, r, to);
+  carry(b.tile.attention.rates, r, to);
+  if (b.tile.attention.fp8) carry(*b.tile.attention.fp8, r, to);
   carry(b.moe, r);
   carry(b.collectives, r);
   if (to.nvlink_gb_s == 0) b.collectives.nccl.switch_gb_s = 0;
   // Clocks under sustained load depend on the board's power limit and cooler.
   b.sustained_clock_fraction = 1;
   b.sustained_source = "not known for this card";
-  for (std::string* source : {&b.gemm.source, &b.attention.source, &b.moe.source, &b.collectives.source})
+  for (std::string* source : {&b.gemm.source, &b.attention.source, &b.tile.gemm.source,
+                              &b.tile.attention.source, &b.moe.source, &b.collectives.source})
     *source = "estimated for " + to.name + " from " + from.name + ": " + *source;
   return b;
 }

@@ -132,6 +132,8 @@ const std::vector<Part>& parts() {
       {{"kvsharer", "kvsharer-N", "the last N layers read the first N"},
        1,
        [](Model& m, const Numbers& n) {
+         if (n[0] >= m.layers)
+           throw InputError(fmt::format("kvsharer-{}: expected fewer than the {} layers", n[0], m.layers));
          set_sharing(m, "map");
          for (std::int64_t i = 0; i < n[0]; ++i)
            m.sharing.map.push_back(fmt::format("{}={}", m.layers - n[0] + i, i));

@@ -219,7 +219,11 @@ class Builder {
     const std::int64_t q_dim = mla.nope_dim + mla.rope_dim;
     const std::int64_t stored = stores ? latents * rank + mla.rope_dim : 0;
     const bool late = rows_ == Rows::sampled;
-    gemm("mla_down", mla.q_lora_rank + stored, model_.hidden);
+    // What a late layer stores is made of every token, though it attends for sampled ones only.
+    const std::int64_t late_stored = late ? stored : 0;
+    if (late_stored > 0) gemm("mla_kv_down", late_stored, model_.hidden, Rows::tokens);
+    if (const std::int64_t down = mla.q_lora_rank + stored - late_stored; down > 0)
+      gemm("mla_down", down, model_.hidden);
     gemm("mla_q", heads * q_dim, mla.q_lora_rank > 0 ? mla.q_lora_rank : model_.hidden);
     gemm("mla_kv_up", heads * (mla.nope_dim + mla.v_dim), rank, late ? Rows::sampled : Rows::prefill);
     const Rows absorbed = late ? Rows::sampled : Rows::decode;

@@ -21,7 +21,7 @@
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kUnboundedBytes = INT64_MAX / 4;
+constexpr std::int64_t kNsPerSecond = 1'000'000'000;  // 32 bits of seconds fit
 
 DenseTrace load(const CacheOptions& options, bool with_times) {
   const Source source{options.trace, {}};
@@ -33,7 +33,7 @@ DenseTrace load(const CacheOptions& options, bool with_times) {
     KeyAccess access;
     while (keys->next(access))
       trace.add_key(access.key, access.size,
-                    clock ? std::int64_t{access.time} * kPsPerSecond : DenseTrace::kNoTime);
+                    clock ? std::int64_t{access.time} * kNsPerSecond : DenseTrace::kNoTime);
     return trace;
   }
   ReadOptions read;
@@ -49,7 +49,7 @@ DenseTrace load(const CacheOptions& options, bool with_times) {
             format.name));
   Request request;
   while (requests->next(request))
-    trace.add_request(request.blocks, info.has_arrivals ? request.arrival_ps : DenseTrace::kNoTime);
+    trace.add_request(request.blocks, info.has_arrivals ? request.arrival_ps / 1000 : DenseTrace::kNoTime);
   return trace;
 }
 
@@ -84,7 +84,7 @@ ReplayOptions replay_options(const CacheOptions& options) {
   if (!(options.ttl_s > 0 && options.ttl_s <= 1e6))
     throw InputError({"--ttl", 0, 0},
                      shortest(options.ttl_s) + " s, expected more than 0 and at most 1000000");
-  replay.time_to_live_ps = static_cast<std::int64_t>(options.ttl_s * static_cast<double>(kPsPerSecond));
+  replay.time_to_live_ns = static_cast<std::int64_t>(options.ttl_s * static_cast<double>(kNsPerSecond));
   replay.seed = options.seed;
   return replay;
 }
@@ -111,13 +111,17 @@ class Table {
                                   {"prefix_hit_ratio", r.prefix_hit_ratio()},
                                   {"requests_per_s", r.requests_per_s}};
     if (unbounded) row[unit_] = "unbounded";
+    if (r.prefix_hits < 0) row["prefix_hit_ratio"] = nullptr;
     if (bytes) row["byte_miss_ratio"] = r.byte_miss_ratio();
     if (!more.is_null()) row.update(more);
     rows_.push_back(row);
+    const bool knows_prefixes = r.prefix_hits >= 0;
     if (!json_)
-      fmt::print("{:<12} {:>12} {:>12} {:>12} {:>10.4f} {:>10.4f} {:>14.0f}{}\n", r.policy,
-                 unbounded ? "unbounded" : std::to_string(r.capacity), r.references, r.hits, r.miss_ratio(),
-                 bytes ? r.byte_miss_ratio() : r.prefix_hit_ratio(), r.requests_per_s, note);
+      fmt::print(
+          "{:<12} {:>12} {:>12} {:>12} {:>10.4f} {:>10} {:>14.0f}{}\n", r.policy,
+          unbounded ? "unbounded" : std::to_string(r.capacity), r.references, r.hits, r.miss_ratio(),
+          !knows_prefixes ? "-" : fmt::format("{:.4f}", bytes ? r.byte_miss_ratio() : r.prefix_hit_ratio()),
+          r.requests_per_s, note);
   }
   void finish() const {
     if (json_) fmt::print("{}\n", rows_.dump(2));
@@ -141,19 +145,29 @@ double mean_error(const MissRatioCurve& exact, const SampledCurve& sampled) {
   return sum / kPoints;
 }
 
+bool is_rate(double shards) { return shards > 0 && shards < 1; }
+
+void check_curves(const CacheOptions& options) {
+  if (options.shards == 0 && !options.mrc) return;
+  if (!options.bytes.empty())
+    throw InputError({"--bytes", 0, 0}, "--mrc and --shards are curves over blocks, expected --blocks");
+  const bool keys =
+      options.shards >= 1 && options.shards <= 1e9 && options.shards == std::floor(options.shards);
+  if (options.shards != 0 && !is_rate(options.shards) && !keys)
+    throw InputError({"--shards", 0, 0}, shortest(options.shards) +
+                                             ", expected a rate between 0 and 1 or a whole number of keys");
+}
+
 void add_curves(const CacheOptions& options, const DenseTrace& trace, Table& table) {
   std::optional<MissRatioCurve> exact;
   if (options.mrc) exact.emplace(trace);
   std::optional<SampledCurve> sampled;
   if (options.shards != 0) {
-    const bool rate = options.shards > 0 && options.shards < 1;
-    const bool keys =
-        options.shards >= 1 && options.shards <= 1e9 && options.shards == std::floor(options.shards);
-    if (!rate && !keys)
-      throw InputError({"--shards", 0, 0}, shortest(options.shards) +
-                                               ", expected a rate between 0 and 1 or a whole number of keys");
-    sampled = rate ? SampledCurve::fixed_rate(trace, options.shards, options.seed)
-                   : SampledCurve::fixed_size(trace, static_cast<std::size_t>(options.shards), options.seed);
+    sampled = is_rate(options.shards)
+                  ? SampledCurve::fixed_rate(trace, options.shards, options.seed)
+                  : SampledCurve::fixed_size(trace, static_cast<std::size_t>(options.shards), options.seed);
+    if (sampled->sampled_keys() == 0 && !trace.references().empty())
+      throw InputError({"--shards", 0, 0}, "no key fell into the sample, expected a higher rate");
   }
   if ((!exact && !sampled) || trace.references().empty()) return;
   const std::uint32_t last = exact ? exact->saturation() : trace.distinct();
@@ -182,7 +196,7 @@ void add_curves(const CacheOptions& options, const DenseTrace& trace, Table& tab
       r.policy = "lru-shards";
       r.misses = std::llround(estimate * static_cast<double>(r.references));
       r.hits = r.references - r.misses;
-      r.prefix_hits = trace.keyed() ? r.hits : 0;  // a sample knows no prefixes
+      r.prefix_hits = trace.keyed() ? r.hits : -1;  // a sample knows no prefixes
       table.add(r, more, note);
     }
     if (at >= last) break;
@@ -214,6 +228,7 @@ std::int64_t parse_tokens(const std::string& text, const std::string& what) {
 
 int cache_command(const CacheOptions& options) {
   const ReplayOptions replaying = replay_options(options);
+  check_curves(options);
   std::vector<std::int64_t> sizes;
   for (const std::string& text : replaying.bytes ? options.bytes : options.blocks)
     sizes.push_back(capacity(text, replaying.bytes ? "--bytes" : "--blocks"));

@@ -60,7 +60,8 @@ std::vector<std::int64_t> contexts_of(const std::string& text) {
   for (std::size_t at = 0; at <= text.size();) {
     const std::size_t comma = std::min(text.find(',', at), text.size());
     list.push_back(parse_tokens(text.substr(at, comma - at), "--context"));
-    if (list.back() < 1) throw InputError("--context: 0 is not valid, expected at least 1 token");
+    if (list.back() < 1 || list.back() > 1'000'000'000)
+      throw InputError("--context: " + human_count(list.back()) + " tokens, expected 1 to 1,000,000,000");
     at = comma + 1;
   }
   return list;

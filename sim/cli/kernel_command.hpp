@@ -24,5 +24,10 @@ void add_kernel_commands(CLI::App& app, int& code);
 
 // One for each row of the list.
 void add_kernel_hbm(CLI::App& kernel, int& code);
+void add_kernel_attention_standard(CLI::App& kernel, int& code);
+void add_kernel_attention_flash(CLI::App& kernel, int& code);
+void add_kernel_attention_decode(CLI::App& kernel, int& code);
+void add_kernel_gemm(CLI::App& kernel, int& code);
+void add_kernel_copy(CLI::App& kernel, int& code);
 
 }  // namespace tessera

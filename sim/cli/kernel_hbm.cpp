@@ -48,7 +48,9 @@ template <class Pattern>
 Measured measure(const HbmSpec& spec, const HbmOptions& options, const Pattern& pattern) {
   const std::int64_t bytes = parse_tokens(options.bytes, "--bytes");
   const std::int64_t requests = ceil_div(bytes, spec.organisation.burst_bytes);
-  if (requests < 1) throw InputError({"--bytes", 0, 0}, "nothing to do, expected at least one byte");
+  constexpr std::int64_t kMostBytes = std::int64_t{64} << 30;  // minutes
+  if (requests < 1 || bytes > kMostBytes)
+    throw InputError({"--bytes", 0, 0}, fmt::format("{}, expected 1 byte to 64 GiB", options.bytes));
   HbmChannel channel(spec, !options.no_refresh);
   const auto start = std::chrono::steady_clock::now();
   Measured m;
@@ -147,6 +149,8 @@ int hbm_command(const HbmOptions& options) {
                      fmt::format("'{}' is not known, expected one of {}{}", options.pattern,
                                  join(kPatterns, ", "), did_you_mean(options.pattern, kPatterns)));
   const HbmSpec spec = load_hbm(options.memory);
+  if (!(options.write_fraction >= 0 && options.write_fraction <= 1))
+    throw InputError({"--write-fraction", 0, 0}, "expected a share from 0 to 1");
   const double unloaded = unloaded_latency_ns(spec, options);
   Json out{{"memory", spec.name},
            {"pattern", options.pattern},
@@ -186,7 +190,7 @@ void add_kernel_hbm(CLI::App& kernel, int& code) {
   kernel.add_flag("--no-refresh", o->no_refresh, "never refresh");
   kernel.add_option("--seed", o->seed, "of random and gather");
   kernel.add_option("--model", o->model, "gather: whose KV blocks");
-  kernel.add_option("--kv-dtype", o->kv_dtype, "gather: auto | bf16 | fp16 | fp8");
+  kernel.add_option("--kv-dtype", o->kv_dtype, "gather: a number format, or auto");
   kernel.add_option("--tp", o->tp, "gather: tensor-parallel ranks")->check(CLI::Range(1, 1024));
   kernel.add_option("--block-tokens", o->block_tokens, "gather: tokens of a block, comma-separated")
       ->delimiter(',')

@@ -1,5 +1,6 @@
 #include "sim/memory/buddy.hpp"
 
+#include <algorithm>
 #include <bit>
 
 #include "models/base/check.hpp"

@@ -23,19 +23,19 @@ class DenseTrace {
   static constexpr std::int64_t kNoTime = INT64_MIN;
 
   // One request of a block trace; it may have no blocks. All requests have a time or none has.
-  void add_request(std::span<const std::uint64_t> blocks, std::int64_t time_ps = kNoTime) {
+  void add_request(std::span<const std::uint64_t> blocks, std::int64_t time_ns = kNoTime) {
     TESSERA_CHECK(!keyed(), "a trace is of blocks or of keys");
     for (const std::uint64_t block : blocks) ids_.push_back(intern(block));
     ends_.push_back(ids_.size());
-    add_time(time_ps);
+    add_time(time_ns);
   }
   // One reference of a key trace.
-  void add_key(std::uint64_t key, std::uint32_t size = 1, std::int64_t time_ps = kNoTime) {
+  void add_key(std::uint64_t key, std::uint32_t size = 1, std::int64_t time_ns = kNoTime) {
     TESSERA_CHECK(ends_.empty(), "a trace is of blocks or of keys");
     const Id id = intern(key);
     ids_.push_back(id);
     if (id == sizes_.size()) sizes_.push_back(size);
-    add_time(time_ps);
+    add_time(time_ns);
   }
 
   // True where each reference is a request of its own.
@@ -52,7 +52,7 @@ class DenseTrace {
   // By id; empty for a block trace, whose blocks are all alike.
   [[nodiscard]] std::span<const std::uint32_t> sizes() const { return sizes_; }
   [[nodiscard]] bool has_times() const { return !times_.empty(); }
-  [[nodiscard]] std::int64_t time_ps(std::size_t request) const { return has_times() ? times_[request] : 0; }
+  [[nodiscard]] std::int64_t time_ns(std::size_t request) const { return has_times() ? times_[request] : 0; }
 
  private:
   Id intern(std::uint64_t key) {
@@ -60,8 +60,8 @@ class DenseTrace {
     if (fresh) TESSERA_CHECK(names_.size() < 0xFFFF'FFF0, "ids are 32 bits wide, less room for list ends");
     return entry->second;
   }
-  void add_time(std::int64_t time_ps) {
-    if (time_ps != kNoTime) times_.push_back(time_ps);
+  void add_time(std::int64_t time_ns) {
+    if (time_ns != kNoTime) times_.push_back(time_ns);
     TESSERA_CHECK(times_.empty() || times_.size() == requests(), "all requests have a time, or none");
   }
 

@@ -13,7 +13,7 @@ std::vector<DenseTrace> split(const DenseTrace& trace, std::uint32_t replicas,
   std::vector<std::uint64_t> blocks;
   for (std::size_t i = 0; i < trace.requests(); ++i) {
     DenseTrace& part = parts[replica_of[i]];
-    const std::int64_t time = trace.has_times() ? trace.time_ps(i) : DenseTrace::kNoTime;
+    const std::int64_t time = trace.has_times() ? trace.time_ns(i) : DenseTrace::kNoTime;
     const auto ids = trace.request(i);
     if (trace.keyed()) {
       part.add_key(ids[0], trace.sizes()[ids[0]], time);
@@ -58,7 +58,8 @@ FleetResult replay_fleet(std::string_view policy, const DenseTrace& trace, std::
   TESSERA_CHECK(replicas > 0 && replica_of.size() == trace.requests(), "each request goes to a replica");
   FleetResult fleet;
   fleet.total.policy = policy;
-  fleet.total.capacity = capacity >= kUnboundedBlocks ? capacity : capacity * replicas;
+  fleet.total.capacity =
+      capacity >= (options.bytes ? kUnboundedBytes : kUnboundedBlocks) ? capacity : capacity * replicas;
   double seconds = 0;
   std::int64_t most = 0;
   for (const DenseTrace& part : split(trace, replicas, replica_of)) {

@@ -29,8 +29,6 @@ class FreeQueue {
 
   [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(tail_ - head_ - holes_); }
   [[nodiscard]] bool contains(BlockId block) const { return place_[block] >= head_; }
-  // Where the block last joined the queue: while it stands there and this is the same, it never left.
-  [[nodiscard]] std::uint64_t place(BlockId block) const { return place_[block]; }
 
   BlockId pop() {
     BlockId block = 0;

@@ -55,7 +55,7 @@ CacheResult replay(std::string_view policy, const DenseTrace& trace, std::int64_
   setup.capacity = capacity;
   setup.distinct = trace.distinct();
   setup.future = trace.references();
-  setup.time_to_live = options.time_to_live_ps;
+  setup.time_to_live = options.time_to_live_ns;
   setup.seed = options.seed;
   std::vector<std::uint32_t> by_depth;
   if (options.bytes) setup.sizes = trace.sizes();

@@ -74,7 +74,7 @@ CacheResult replay(const DenseTrace& trace, const CacheSetup& setup) {
     std::size_t at = 0;  // in ids
     for (std::size_t i = 0; i < trace.requests(); ++i) {
       const auto blocks = trace.request(i);
-      if constexpr (FollowsRequests<Policy>) policy.begin_request(trace.time_ps(i), blocks);
+      if constexpr (FollowsRequests<Policy>) policy.begin_request(trace.time_ns(i), blocks);
       std::size_t prefix = 0;
       while (prefix < blocks.size() && policy.contains(blocks[prefix])) ++prefix;
       result.prefix_hits += static_cast<std::int64_t>(prefix);
@@ -95,7 +95,7 @@ struct ReplayOptions {
   enum class Cost { uniform, size, depth };
   bool bytes = false;         // the capacity is in bytes; only for a key trace
   Cost cost = Cost::uniform;  // of a miss: 1, the key's size, or 1 + its first position in a prompt
-  std::int64_t time_to_live_ps = 300'000'000'000'000;
+  std::int64_t time_to_live_ns = 300'000'000'000;
   std::uint64_t seed = 0;
 };
 

@@ -13,14 +13,15 @@
 namespace tessera {
 
 inline constexpr std::uint32_t kUnboundedBlocks = ~std::uint32_t{0};
+inline constexpr std::int64_t kUnboundedBytes = INT64_MAX / 4;
 
 struct CacheSetup {
   std::int64_t capacity = 0;
-  std::uint32_t distinct = 0;                       // ids are below it
-  std::span<const std::uint32_t> sizes{};           // by id, each at most the capacity; empty: all 1
-  std::span<const std::uint32_t> costs{};           // of a miss, by id; empty: all 1
-  std::span<const std::uint32_t> future{};          // every reference to come, for the oracle alone
-  std::int64_t time_to_live = 300'000'000'000'000;  // ps
+  std::uint32_t distinct = 0;                   // ids are below it
+  std::span<const std::uint32_t> sizes{};       // by id, each at most the capacity; empty: all 1
+  std::span<const std::uint32_t> costs{};       // of a miss, by id; empty: all 1
+  std::span<const std::uint32_t> future{};      // every reference to come, for the oracle alone
+  std::int64_t time_to_live = 300'000'000'000;  // ns
   std::uint64_t seed = 0;
 
   // All that a cache of unit weights can ever hold: what sizes its arrays.
@@ -42,8 +43,8 @@ concept ReplacementPolicy = requires(P policy, const P& seen, std::uint32_t id, 
 // A policy that looks at more than keys: told of each request, its time and its blocks from the front of
 // the prompt, before any of them is looked up. On a key trace every key is a request of one block.
 template <class P>
-concept FollowsRequests = requires(P policy, std::int64_t now_ps, std::span<const std::uint32_t> blocks) {
-  policy.begin_request(now_ps, blocks);
+concept FollowsRequests = requires(P policy, std::int64_t now_ns, std::span<const std::uint32_t> blocks) {
+  policy.begin_request(now_ns, blocks);
 };
 
 struct UnitWeights {

@@ -150,6 +150,7 @@ std::string summary_json(const RunResult& result, const Volatile& machine) {
   out["seed"] = result.config.seed;
   out["volatile"] = {{"wall_s", machine.wall_s},
                      {"requests_per_s", ratio(static_cast<double>(m.completed), machine.wall_s)},
+                     {"kernel_simulation_s", result.kernel_simulation_s},
                      {"peak_memory_bytes", machine.peak_memory_bytes}};
   return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }

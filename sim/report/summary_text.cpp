@@ -77,9 +77,9 @@ std::string summary_text(const RunResult& result, const Volatile& machine, bool 
                   share(static_cast<double>(m.peak_blocks), capacity),
                   m.step_time > 0 ? share(m.block_time / m.step_time, capacity) : 0.0);
   out += fmt::format(
-      "             {:.1f} % of allocated slots hold tokens, prefix hits {:.1f} % of prompt tokens, {} "
+      "             {:.1f} % of KV slots in use hold tokens, prefix hits {:.1f} % of prompt tokens, {} "
       "preemptions\n",
-      share(m.resident_time, m.slot_time),
+      share(m.resident_time, m.slot_time + m.external_time),
       share(static_cast<double>(m.prompt_tokens_hit), static_cast<double>(m.prompt_tokens_looked_up)),
       human_count(m.preemptions));
   if (result.capacity_derived) {

@@ -148,6 +148,7 @@ void Replica::complete_oldest() {
 bool Replica::schedule(std::int64_t now) {
   flight_ = &flights_[(oldest_ + in_flight_) % flights_.size()];
   chunks_.clear();
+  waits_for_room_ = false;
   for (auto it = waiting_.rbegin(); it != waiting_.rend() && seqs_[*it].record.queued_ps < 0; ++it)
     seqs_[*it].record.queued_ps = now;
 
@@ -250,7 +251,10 @@ void Replica::admit(std::int64_t now, std::int64_t& budget) {
     const Slot slot = waiting_.front();
     Sequence& seq = seqs_[slot];
     const std::optional<std::int64_t> found = memory_->admit(slot, seq.target, budget);
-    if (!found) return;
+    if (!found) {
+      waits_for_room_ = true;
+      return;
+    }
     const std::int64_t cached = *found;
     waiting_.pop_front();
     seq.computed = static_cast<std::int32_t>(cached);
@@ -348,7 +352,7 @@ void Replica::launch(std::int64_t now, const StepPrice& price, std::int64_t step
   metrics_.busy_ps += duration;
   metrics_.prefill_tokens += flight_->prefill_tokens;
   metrics_.decode_tokens += flight_->decodes;
-  KvUse use = memory_->use(resident_, !waiting_.empty() && running_count_ < spec_.max_num_seqs);
+  KvUse use = memory_->use(resident_, waits_for_room_);
   use.running = running_count_;
   metrics_.kv_use(use, duration);
   if (metrics_.on_step)

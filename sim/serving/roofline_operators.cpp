@@ -17,6 +17,7 @@
 #include "kernels/cost/moe.hpp"
 #include "models/base/check.hpp"
 #include "models/base/error.hpp"
+#include "sim/gpu/tile_cost.hpp"
 
 namespace tessera {
 namespace {
@@ -46,8 +47,9 @@ double visible_pairs(const PrefillChunk& chunk, const AttentionOp& op) {
 class RooflineOperators final : public StepOperators {
  public:
   RooflineOperators(const Gpu& gpu, const RankModel& model, const EngineProfile& engine,
-                    std::int64_t block_tokens, std::shared_ptr<const KernelTable> table)
+                    std::int64_t block_tokens, std::shared_ptr<const KernelTable> table, bool simulated)
       : gpu_(gpu), model_(model), engine_(engine), block_tokens_(block_tokens), table_(std::move(table)) {
+    if (simulated) tile_ = std::make_unique<TileCost>(gpu_);
     if (engine.attention_backend != "auto") gpu_.kernels->attention.kernel = engine.attention_backend;
     for (const AttentionOp& op : model_.step.attention) {
       const std::int64_t span = span_of(op);
@@ -153,14 +155,17 @@ class RooflineOperators final : public StepOperators {
     return with_prefill && !engine_.graphs.mixed_steps ? tokens : engine_.padded_tokens(tokens);
   }
 
+  [[nodiscard]] double simulated_s() const override { return tile_ ? tile_->simulated_s() : 0; }
+
   [[nodiscard]] std::vector<CostOrigin> origins() const override {
     const KernelBehaviour& k = *gpu_.kernels;
     const std::string status = gpu_.status;
     std::vector<CostOrigin> list;
     if (table_)
       list.push_back({"gemm, attention", "table", "measured", "where the tables have the shape, else:"});
-    list.push_back({"gemm", "roofline", status, k.gemm.source});
-    list.push_back({"attention", "roofline", status, k.attention.source});
+    const char* grain = tile_ ? "tile" : "roofline";
+    list.push_back({"gemm", grain, status, (tile_ ? k.tile.gemm : k.gemm).source});
+    list.push_back({"attention", grain, status, (tile_ ? k.tile.attention : k.attention).source});
     if (!model_.step.moe.empty()) list.push_back({"moe", "roofline", status, k.moe.source});
     if (!model_.step.collectives.empty())
       list.push_back({"collective", "roofline", status, k.collectives.source});
@@ -188,7 +193,8 @@ class RooflineOperators final : public StepOperators {
     shape.dtype = op.dtype;
     std::optional<OpTime> measured;
     if (table_ && op.batch == 1) measured = table_->gemm(gpu_, shape);
-    return (measured ? *measured : gemm_time(gpu_, shape)) * static_cast<double>(op.layers);
+    const OpTime time = measured ? *measured : tile_ ? tile_->gemm(shape) : gemm_time(gpu_, shape);
+    return time * static_cast<double>(op.layers);
   }
 
   void experts_and_elementwise(Rows rows, std::int64_t count, StepTerms& terms) {
@@ -299,7 +305,9 @@ class RooflineOperators final : public StepOperators {
     if (!op.converts) return time;
     const KvGroup& kv = model_.kv.groups[static_cast<std::size_t>(op.kv_group)];
     double entries = static_cast<double>(decodes.kv_tokens), full = 0, numbers = 0;
-    for (const PrefillChunk& chunk : chunks) entries += static_cast<double>(chunk.history);
+    const std::int64_t span = op.rule.strided() ? 0 : span_of(op);
+    for (const PrefillChunk& chunk : chunks)
+      entries += static_cast<double>(span > 0 ? std::min(chunk.history, span) : chunk.history);
     for (const KvPart& part : kv.parts)
       full += static_cast<double>(part.full_bytes), numbers += static_cast<double>(part.numbers);
     if (entries == 0) return time;
@@ -319,6 +327,7 @@ class RooflineOperators final : public StepOperators {
     shape.dtype = model_.dtype;
     shape.kv_dtype = op.kv_dtype;
     shape.block_tokens = static_cast<int>(block_tokens_);
+    if (tile_) return tile_->attention(shape, decodes, chunks);
     if (chunks.empty()) return decode_time(shape, decodes);
     if (decodes.sequences == 0) return prefill_time(shape, chunks);
     return mixed_attention_time(gpu_, shape, decodes, chunks);
@@ -360,6 +369,7 @@ class RooflineOperators final : public StepOperators {
   EngineProfile engine_;
   std::int64_t block_tokens_;
   std::shared_ptr<const KernelTable> table_;  // null: closed forms alone
+  std::unique_ptr<TileCost> tile_;            // products and attention simulated; null: closed forms
   std::vector<std::int64_t> windows_;
   bool has_full_ = false;
   bool latent_ = false;  // MLA: prompts and decodes run different kernels
@@ -374,8 +384,8 @@ class RooflineOperators final : public StepOperators {
 
 std::unique_ptr<StepOperators> roofline_operators(const Gpu& gpu, const RankModel& model,
                                                   const EngineProfile& engine, std::int64_t block_tokens,
-                                                  std::shared_ptr<const KernelTable> table) {
-  return std::make_unique<RooflineOperators>(gpu, model, engine, block_tokens, std::move(table));
+                                                  std::shared_ptr<const KernelTable> table, bool simulated) {
+  return std::make_unique<RooflineOperators>(gpu, model, engine, block_tokens, std::move(table), simulated);
 }
 
 }  // namespace tessera

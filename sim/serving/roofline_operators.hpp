@@ -12,9 +12,11 @@
 
 namespace tessera {
 
+// `simulated`: products and attention from the tile grain (sim/gpu/tile_cost.hpp), the `tile` source.
 // `gpu` must carry kernel behaviour of its own (see rescale.hpp) and outlive the result.
 std::unique_ptr<StepOperators> roofline_operators(const Gpu& gpu, const RankModel& model,
                                                   const EngineProfile& engine, std::int64_t block_tokens,
-                                                  std::shared_ptr<const KernelTable> table = nullptr);
+                                                  std::shared_ptr<const KernelTable> table = nullptr,
+                                                  bool simulated = false);
 
 }  // namespace tessera

@@ -116,7 +116,6 @@ void MemoryConfig::describe(Fields& f) {
 void CostConfig::describe(Fields& f) {
   f.choice("source", source, {"auto", "roofline", "table", "tile"},
            {.doc = "where operator times come from"});
-  f.check(source != "tile", "source", "'tile' is not built yet, expected roofline, table or auto");
   f.list("tables", tables, {.doc = "measurement files for `table`"});
   f.check(source != "table" || !tables.empty(), "source", "'table' needs files, expected cost.tables: [..]");
 }

@@ -142,7 +142,8 @@ std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankMode
     std::shared_ptr<const KernelTable> table;
     if (config.cost.source == "table")
       table = std::make_shared<const KernelTable>(read_kernel_tables(config.cost.tables, gpu));
-    operators = roofline_operators(gpu, rank, engine, limits.block_tokens, std::move(table));
+    operators = roofline_operators(gpu, rank, engine, limits.block_tokens, std::move(table),
+                                   config.cost.source == "tile");
   }
   return std::make_unique<StepPricer>(std::move(operators));
 }
@@ -261,6 +262,7 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   if (row == 0 && !result.interrupted) throw InputError({config.trace.file, 0, 0}, "holds no requests");
   result.trace = trace->info();
   result.origins = costs.front()->origins();
+  for (const auto& cost : costs) result.kernel_simulation_s += cost->simulated_s();
   if (metrics.out_of_range_steps > 0)
     result.warnings.push_back(fmt::format("{} of {} steps were priced outside the calibrated range",
                                           human_count(metrics.out_of_range_steps),

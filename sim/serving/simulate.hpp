@@ -29,6 +29,7 @@ struct RunResult {
   std::vector<CostOrigin> origins;
   std::vector<std::string> warnings;
   bool interrupted = false;
+  double kernel_simulation_s = 0;  // wall time; part of the run's own
 };
 
 struct RunHooks {

@@ -68,6 +68,8 @@ class StepCost {
   // Window sizes whose sums the shape must carry, at most kMaxWindows.
   [[nodiscard]] virtual std::span<const std::int64_t> windows() const = 0;
   [[nodiscard]] virtual std::vector<CostOrigin> origins() const = 0;
+  // Wall time of kernel simulations behind the prices: warm-up, as they are kept.
+  [[nodiscard]] virtual double simulated_s() const { return 0; }
 };
 
 }  // namespace tessera

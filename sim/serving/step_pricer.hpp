@@ -44,6 +44,8 @@ class StepOperators {
   // Graph capture rounds token counts up; the count a step of `tokens` really runs.
   [[nodiscard]] virtual std::int64_t padded_tokens(std::int64_t tokens, bool with_prefill) const = 0;
   [[nodiscard]] virtual std::vector<CostOrigin> origins() const = 0;
+  // Wall time spent so far in simulations whose results are kept: the warm-up of the tile source.
+  [[nodiscard]] virtual double simulated_s() const { return 0; }
 };
 
 class StepPricer final : public StepCost {
@@ -53,6 +55,7 @@ class StepPricer final : public StepCost {
   StepPrice price(const StepShape& shape) override;
   [[nodiscard]] std::span<const std::int64_t> windows() const override { return ops_->windows(); }
   [[nodiscard]] std::vector<CostOrigin> origins() const override { return ops_->origins(); }
+  [[nodiscard]] double simulated_s() const override { return ops_->simulated_s(); }
 
  private:
   struct Memo {

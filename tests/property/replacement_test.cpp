@@ -31,7 +31,7 @@
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000'000;
+constexpr std::int64_t kSecond = 1'000'000'000;  // ns
 
 // A trace with all that policies differ in: popular keys, scans, loops a little larger than a cache,
 // shifts of what is popular, prompts that share prefixes (a key is a node of a tree of prompts).
@@ -133,8 +133,8 @@ void expect_same(const DenseTrace& trace, const CacheSetup& setup, MakeFast make
   const auto slow = make_slow(setup);
   std::size_t at = 0;
   for (std::size_t i = 0; i < trace.requests(); ++i) {
-    fast->begin_request(trace.time_ps(i), trace.request(i));
-    slow->begin_request(trace.time_ps(i));
+    fast->begin_request(trace.time_ns(i), trace.request(i));
+    slow->begin_request(trace.time_ns(i));
     for (const std::uint32_t id : trace.request(i)) {
       ASSERT_EQ(fast->contains(id), slow->contains(id)) << "before access " << at << " to key " << id;
       if (!setup.sizes.empty() && setup.sizes[id] > setup.capacity) continue;

@@ -72,6 +72,14 @@ expect 2 "expected FIRST-LAST" explain kv --model llama-3.1-8b --layers 8-40
 expect 0 "published 5.02x" explain kv-claims
 expect 2 "--model is missing" explain kv
 expect 0 "local-K-W" list shapes
+expect 0 '"hbm_read_bytes"' kernel attention-flash --gpu h100-sxm --heads 16 --q-len 4k --causal --json
+expect 0 "memory-bound" kernel attention-decode --gpu a100-sxm-80g --batch 64 --heads 32 --kv-heads 8 --kv-len 8k
+expect 0 '"l2_hit_ratio": 0' kernel attention-standard --gpu a100-sxm-80g --heads 2 --q-len 512 --l2 off --json
+expect 0 "compute-bound" kernel gemm --gpu h100-sxm --m 8192 --n 8192 --k 8192
+expect 0 "memory-bound" kernel copy --gpu l40s --bytes 512M
+expect 0 "traceEvents" kernel gemm --m 256 --n 256 --k 256 --out /dev/stdout
+expect 2 "did you mean 'fa3'" kernel attention-flash --q-len 64 --impl fa33
+expect 2 "does not divide" kernel attention-flash --q-len 64 --heads 6 --kv-heads 4
 
 # Ctrl-C: what finished is written, exit 130.
 awk 'BEGIN { print "request_id,arrival_s,input_tokens,output_tokens"; for (i = 0; i < 400000; ++i) print i "," i * 0.001 ",4000,900" }' >"$scratch/long.csv"

@@ -128,6 +128,25 @@ TEST(VllmRuns, RtxPro6000FromTheClosedFormsFittedToItsKernelTables) {
   EXPECT_NEAR(e.ttft, 0, 12);
 }
 
+// The kernels simulated CTA by CTA instead. On the RTX PRO 6000 the tile grain is half a point to two further
+// off than the closed forms and misses the 4 / 6 / 12 % asked of its kernel tables; where the README says so,
+// this keeps it so.
+TEST(VllmRuns, RtxPro6000AtTileGrain) {
+  TESSERA_NEED_DATA("e2e/llmservingsim/RTXPRO6000_Llama-3.1-8B/requests.csv");
+  const Errors e = errors_of(play("rtx-pro-6000", kPro, "cost: {source: tile}\n"), kPro);
+  EXPECT_NEAR(e.tpot, 0, 5.5);
+  EXPECT_NEAR(e.latency, 0, 7.5);
+  EXPECT_NEAR(e.ttft, 0, 13.5);
+}
+
+TEST(VllmRuns, Rtx4090AtTileGrain) {
+  TESSERA_NEED_DATA("e2e/llmservingsim/RTX4090_Llama-3.1-8B/requests.csv");
+  const Errors e = errors_of(play("rtx-4090", k4090, "cost: {source: tile}\n"), k4090);
+  EXPECT_NEAR(e.tpot, 0, 6);
+  EXPECT_NEAR(e.latency, 0, 8);
+  EXPECT_NEAR(e.ttft, 0, 10);
+}
+
 TEST(VllmRuns, Rtx4090FromTheL40sAndItsOwnPublishedNumbers) {
   TESSERA_NEED_DATA("e2e/llmservingsim/RTX4090_Llama-3.1-8B/requests.csv");
   const Played played = play("rtx-4090", k4090, "");

@@ -64,6 +64,12 @@ bool HbmGather::to_our_chunk(Stream& stream) const {
 // A block drawn evenly from those with a burst in our channel: one of our bursts is drawn, and taken if it is
 // its block's first.
 void HbmGather::draw_block(Stream& stream) {
+  if (block_bursts_ >= 2 * channels_ * chunk_bursts_) {  // every such block has bursts of ours
+    stream.burst = random_() % blocks_ * block_bursts_;
+    stream.end = stream.burst + block_bursts_;
+    to_our_chunk(stream);
+    return;
+  }
   for (;;) {
     const std::uint64_t draw = random_();
     const std::uint64_t burst = chunk_of_turn(draw % turns_) * chunk_bursts_ + (draw >> 48U) % chunk_bursts_;

@@ -42,7 +42,7 @@ class HbmGather {
 
   HbmShape shape_;
   sim::RandomStream random_;
-  std::uint64_t channels_, chunk_bursts_, run_bursts_, runs_per_row_, banks_paired_;
+  std::uint64_t channels_, chunk_bursts_, run_bursts_, runs_per_row_;
   std::uint64_t block_bursts_, blocks_, turns_;
   std::vector<Stream> streams_;
   std::size_t at_ = 0;

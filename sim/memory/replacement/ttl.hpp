@@ -15,8 +15,8 @@ class TimeToLive {
   explicit TimeToLive(const CacheSetup& setup)
       : keys_(setup.distinct, 1), room_(setup.capacity), lifetime_(setup.time_to_live) {}
 
-  void begin_request(std::int64_t now_ps, std::span<const std::uint32_t>) {
-    now_ = now_ps;
+  void begin_request(std::int64_t now_ns, std::span<const std::uint32_t>) {
+    now_ = now_ns;
     while (!keys_.empty(0) && now_ - keys_[keys_.oldest(0)].last_use > lifetime_) drop_oldest();
   }
 

@@ -103,12 +103,13 @@ TEST(Fa2Geometry, SplitsFillTwoCtasPerSm) {
 }
 
 // The library's rule, written the slow way: efficiencies of all eligible counts, then the first good one.
-int splits_by_the_book(std::int64_t blocks, std::int64_t slots, std::int64_t tiles, int most) {
+int splits_by_the_book(std::int64_t blocks, std::int64_t slots, std::int64_t tiles, int most,
+                       bool only_shortening = true) {
   const auto per = [&](std::int64_t s) { return (tiles + s - 1) / s; };
   std::vector<double> efficiency;
   const std::int64_t limit = std::min<std::int64_t>({most, slots, tiles});
   for (std::int64_t s = 1; s <= limit; ++s) {
-    const bool eligible = s == 1 || per(s) != per(s - 1);
+    const bool eligible = !only_shortening || s == 1 || per(s) != per(s - 1);
     const double waves = static_cast<double>(blocks * s) / static_cast<double>(slots);
     efficiency.push_back(eligible ? waves / std::ceil(waves) : 0);
   }
@@ -124,7 +125,9 @@ TEST(SplitRule, EqualsTheLibrarysLoop) {
     const auto blocks = *rc::gen::inRange<std::int64_t>(1, 300),
                slots = *rc::gen::inRange<std::int64_t>(1, 400),
                tiles = *rc::gen::inRange<std::int64_t>(1, 600);
-    RC_ASSERT(best_split_count(blocks, slots, tiles, 128) == splits_by_the_book(blocks, slots, tiles, 128));
+    for (const bool only : {true, false})
+      RC_ASSERT(best_split_count(blocks, slots, tiles, 128, only) ==
+                splits_by_the_book(blocks, slots, tiles, 128, only));
   });
 }
 
@@ -146,9 +149,24 @@ TEST(Fa3Geometry, TheSplitCapFollowsGraphAndSchedulerLimits) {
   EXPECT_EQ(fa3::split_cap(true, 512, 8, 1, 132, 1000), 32);
   EXPECT_EQ(fa3::split_cap(true, 993, 1, 1, 132, 1000), 1);
   // Eager: one sequence of 8 KV heads, 8 blocks on 132 SMs; 16 splits fill 128 of them.
-  EXPECT_EQ(fa3::split_cap(false, 513, 8, 1, 132, 1000), splits_by_the_book(8, 132, 1000, 128));
+  EXPECT_EQ(fa3::split_cap(false, 513, 8, 1, 132, 1000), splits_by_the_book(8, 132, 1000, 128, false));
   EXPECT_EQ(fa3::split_cap(false, 1, 8, 14, 132, 1000), 1) << "112 blocks >= 0.8 x 132";
   EXPECT_EQ(fa3::split_cap(false, 1, 8, 1, 132, 4), 1) << "four tiles are too few";
+}
+
+TEST(Fa3Geometry, ASplitNeedNotShortenTheLongestPart) {
+  // 16 planes on 132 SMs, 10 tiles. Of 1 to 10 splits 8 fill best, 128 of 132; 7 fill 112, 0.875 of that.
+  // Where only shorter parts count, 6 to 9 do not (2 tiles, as 5); 5 and 10 fill 0.61 each.
+  EXPECT_EQ(fa3::heuristic_splits(16, 1, 132, 10), 7);
+  EXPECT_EQ(best_split_count(16, 132, 10, 128), 5);
+}
+
+TEST(Fa3Geometry, HeadsBeyondL2AreSplitWhenManyRowsPassOverThem) {
+  constexpr std::int64_t mb = 1 << 20;
+  EXPECT_EQ(fa3::dense_splits(16, 264, 132, 4000, 120 * mb, false), 3);
+  EXPECT_EQ(fa3::dense_splits(16, 264, 132, 4000, 50 * mb, false), 1);
+  EXPECT_EQ(fa3::dense_splits(16, 263, 132, 4000, 120 * mb, false), 1) << "too few rows";
+  EXPECT_EQ(fa3::dense_splits(16, 264, 132, 4000, 120 * mb, true), 1) << "masked";
 }
 
 TEST(Fa3Geometry, SplitsShareTheTilesEvenly) {

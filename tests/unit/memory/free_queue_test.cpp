@@ -49,16 +49,6 @@ TEST(FreeQueue, ABlockTakenOutOfTheMiddleIsSkipped) {
   EXPECT_EQ(queue.pop(), 1u);
 }
 
-TEST(FreeQueue, ThePlaceTellsWhetherABlockStoodStill) {
-  FreeQueue queue(2);
-  const std::uint64_t place = queue.place(1);
-  pop(queue, 1);
-  EXPECT_EQ(queue.place(1), place);
-  pop(queue, 1);
-  queue.push(1);
-  EXPECT_NE(queue.place(1), place);
-}
-
 // Against a list, over enough turns that the ring wraps and its holes have to be squeezed out.
 TEST(FreeQueue, BehavesAsAListFromWhichAnythingCanBeTaken) {
   for (std::uint32_t seed = 0; seed < 20; ++seed) {

@@ -113,7 +113,7 @@ TEST(HbmGatherEfficiency, KvBlocksOfOneTokenCostNoMoreThanLargeOnes) {
   for (const auto& [name, tp] : cases) {
     const Model model = load_model(name);
     const std::int64_t token =
-        make_kv_layout(model, resolve_kv_dtype(model, "auto"), tp).groups[0].entry_bytes / 2;
+        make_kv_layout(model, resolve_kv_precision(model, "auto"), tp).groups[0].entry_bytes / 2;
     double low = 100, high = 0;
     for (const std::int64_t tokens : {1, 16, 64, 256}) {
       const double reached = percent(memory, gather(memory, {.block_bytes = tokens * token}));

@@ -168,9 +168,9 @@ TEST(PrefixReplay, DepthMakesDeepBlocksDearToGdsf) {
 TEST(PrefixReplay, TtlForgetsAfterItsLifetimeWithoutUse) {
   DenseTrace trace;
   const std::uint64_t block[] = {7};
-  for (const std::int64_t second : {0, 100, 200, 301}) trace.add_request(block, second * 1'000'000'000'000);
+  for (const std::int64_t second : {0, 100, 200, 301}) trace.add_request(block, second * 1'000'000'000);
   ReplayOptions options;
-  options.time_to_live_ps = 100'000'000'000'000;
+  options.time_to_live_ns = 100'000'000'000;
   EXPECT_EQ(replay("ttl", trace, 5, options).hits,
             2);  // at its age it still lives, a second later it does not
   EXPECT_EQ(replay("lru", trace, 5, options).hits, 3);

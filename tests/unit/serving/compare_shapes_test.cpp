@@ -57,6 +57,17 @@ TEST(CompareShapes, SharingGivesCapacityNotBandwidth) {
   EXPECT_LT(cla.decode_tokens_s / base.decode_tokens_s, 1.3);
 }
 
+// A layer that reads another's latent and compresses no queries has nothing to project down.
+TEST(CompareShapes, LatentsCombineWithEverySharing) {
+  for (const char* shape :
+       {"mla+cla-2", "gla-2+cla-2", "mla+yoco-1024", "mla+lckv-2", "mla+kvsharer-4", "mla+minicache"})
+    EXPECT_GT(report(h100(4096), shape).decode_tokens_s, 0) << shape;
+}
+
+TEST(CompareShapes, ASharingMapLongerThanTheModelIsRefused) {
+  EXPECT_THROW(apply_shape(load_model("llama-3.1-8b"), "kvsharer-1000000000"), InputError);
+}
+
 // Fewer heads give both: at equal batch a step is faster, and more sequences fit.
 TEST(CompareShapes, FewerHeadsGiveCapacityAndBandwidth) {
   CompareSetup setup = h100(32768);

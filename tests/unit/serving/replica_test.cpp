@@ -350,7 +350,8 @@ TEST(Replica, WhatNoRegionCanHoldIsRejectedAndTheRestGoesOn) {
   ReplicaSpec spec = small();
   spec.memory.allocator = KvAllocator::contiguous_pow2;
   Engine engine(spec);
-  EXPECT_EQ(engine.send(0, 900, 200), "needs a larger region than the engine has");
+  EXPECT_EQ(engine.send(0, 900, 200),
+            "needs a larger region than the engine has (engine.max_model_len bounds it)");
   EXPECT_EQ(engine.send(0, 700, 200), "");
   spec.memory.allocator = KvAllocator::contiguous_max;
   spec.memory.max_model_len = 512;
@@ -358,6 +359,17 @@ TEST(Replica, WhatNoRegionCanHoldIsRejectedAndTheRestGoesOn) {
   EXPECT_EQ(longest.send(0, 500, 20), "longer than max_model_len");
   engine.replica.finish();
   EXPECT_EQ(engine.metrics.completed, 1);
+}
+
+TEST(Replica, MemoryThatIsOnlyNotAskedForYetIsNoWaste) {
+  ReplicaSpec spec = small();
+  spec.memory.allocator = KvAllocator::contiguous_oracle;
+  Engine engine(spec);
+  for (int i = 0; i < 4; ++i)
+    engine.send(0, 60, 4);  // one prompt fills the budget of a step: the others wait for that
+  engine.replica.finish();
+  EXPECT_EQ(engine.metrics.completed, 4);
+  EXPECT_EQ(engine.metrics.external_time, 0);
 }
 
 }  // namespace

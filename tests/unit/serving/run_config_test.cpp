@@ -88,7 +88,6 @@ TEST(RunConfig, CombinationsThatDoNotExistYetAreRefusedWithAReason) {
   expect_error(kGood + "parallel: {pp: 2}\n", "pp", "2");
   expect_error(kGood + "memory: {allocator: vmm}\n", "run.yaml:4:21", "not built yet");
   expect_error(kGood + "memory: {prefix_cache: radix}\n", "run.yaml:4:24", "not built yet");
-  expect_error(kGood + "cost: {source: tile}\n", "run.yaml:4:16", "not built yet");
   expect_error(kGood + "cost: {source: table}\n", "run.yaml:4:16", "tables");
 }
 

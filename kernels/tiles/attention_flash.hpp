@@ -1,0 +1,149 @@
+// The main kernel of FlashAttention-2 and -3: one CTA holds M rows of Q and walks its keys in tiles of N,
+// last tile first, keeping output, row maximum and row sum in registers.
+//
+// Per tile: load N x d of K and N x dv of V, S = Q K^T (M N d), P = exp(S - max), O += P V (M N dv).
+// Heads: with `packed`, row r of a KV head's plane is query r / G of query head r mod G (G query heads to a
+// KV head); without, every query head has its own plane and reads its KV head's keys for itself. Splits: a
+// row block's visible tiles are cut into equal runs, one CTA each, whose fp32 outputs and log-sum-exps
+// kernels/tiles/attention_combine.hpp joins. Which CTA has which number is the library's own (enum
+// Numbering). Built by attention_launch.hpp. Source: csrc/flash_attn/src/flash_fwd_kernel.h,
+// hopper/{block.h,tile_scheduler.hpp}. Left out: reads of the block table and of sequence lengths (4 bytes a
+// page and a sequence).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/tiles/attention_problem.hpp"
+#include "kernels/tiles/attention_tiles.hpp"
+#include "kernels/tiles/program.hpp"
+
+namespace tessera {
+
+// From the fastest-running coordinate to the slowest. Grids are as high as the longest sequence needs; CTAs
+// past the rows of a shorter one leave at once.
+enum class Numbering : std::uint8_t {
+  rows_sequences_heads,         // FA2
+  rows_splits_heads_sequences,  // FA2 split, FA3 static
+  sections,                     // FA3 causal: heads of one section that fits L2, splits, rows descending
+  ragged,                       // FA3 varlen: splits, heads, rows descending, sequences; no empty CTAs
+};
+
+struct FlashForward {
+  struct Cta {
+    std::int64_t steps = 0;
+    std::int64_t last_tile = 0;  // walked down from here
+    std::int64_t keys = 0;
+    std::int64_t q_plane = 0, kv_plane = 0, partial_plane = 0;
+    std::int64_t first_row = 0;
+    std::int64_t masked_from = 0, masked_until = 0;  // tiles at or above / below these mask scores
+    std::int32_t rows = 0;                           // 0: past the end of its sequence
+    std::int32_t sequence = 0, head = 0, split = 0, splits = 1;
+  };
+
+  AttentionProblem problem;
+  TileShape tile;
+  bool packed = false;
+  Numbering numbering = Numbering::rows_sequences_heads;
+  CtaOrder cta_order = CtaOrder::in_order;
+  CtaResources cta_resources;
+  int most_splits = 1;                 // of the launch: partial buffers are that deep
+  std::vector<std::int32_t> splits;    // of each sequence; empty: most_splits for all
+  bool split_from_key_zero = false;    // FA2: cuts all tiles of the sequence, FA3 those the row block sees
+  bool zeroes_empty_partials = false;  // FA2 writes zeros where a split has no keys
+  std::int64_t section = 1;            // planes of one L2 section
+
+  // Call once after the fields above are set: sizes of the grid.
+  void number_ctas();
+
+  [[nodiscard]] int group() const { return packed ? problem.group() : 1; }
+  [[nodiscard]] int heads() const {
+    return packed ? problem.kv_heads : problem.q_heads;
+  }  // planes a sequence
+  [[nodiscard]] std::int64_t planes() const {
+    return static_cast<std::int64_t>(problem.sequences.size()) * heads();
+  }
+  [[nodiscard]] std::int64_t rows(std::int64_t sequence) const {
+    return problem.sequences[static_cast<std::size_t>(sequence)].queries * group();
+  }
+  [[nodiscard]] std::int32_t splits_of(std::int64_t sequence) const {
+    return splits.empty() ? most_splits : splits[static_cast<std::size_t>(sequence)];
+  }
+
+  [[nodiscard]] std::int64_t ctas() const { return ctas_; }
+  [[nodiscard]] CtaResources resources() const { return cta_resources; }
+  [[nodiscard]] CtaOrder order() const { return cta_order; }
+  [[nodiscard]] Cta cta(std::int64_t number) const;
+  // Key tiles [begin, end) that `count` rows from `row` on see.
+  [[nodiscard]] KeyRange visible_tiles(const AttentionSequence& s, std::int64_t row,
+                                       std::int64_t count) const;
+  // What the CTA of one row block and split walks.
+  [[nodiscard]] Cta cta_at(std::int64_t sequence, std::int64_t head, std::int64_t block,
+                           std::int64_t split) const;
+  // Splits of a row block that have keys, when only what it sees is cut.
+  [[nodiscard]] std::int32_t filled_splits(std::int64_t sequence, std::int64_t block) const;
+
+  template <class V>
+  void prologue(const Cta& c, V& v) const {
+    if (c.steps > 0)
+      v.load(TileRef{.tensor = Tensor::q,
+                     .rows = c.rows,
+                     .cols = problem.head_dim,
+                     .plane = c.q_plane,
+                     .row = c.first_row,
+                     .col = 0,
+                     .element_bytes = problem.element_bytes});
+  }
+
+  template <class V>
+  void step(const Cta& c, std::int64_t step, V& v) const {
+    const std::int64_t t = c.last_tile - step;
+    const std::int64_t key = t * tile.n;
+    TileRef kv{.tensor = Tensor::k,
+               .rows = static_cast<std::int32_t>(std::min<std::int64_t>(tile.n, c.keys - key)),
+               .cols = problem.head_dim,
+               .plane = c.kv_plane,
+               .row = key,
+               .col = 0,
+               .element_bytes = problem.kv_element_bytes};
+    v.load(kv);
+    v.mma(tile.m, tile.n, problem.head_dim);
+    const std::int64_t scores = std::int64_t{tile.m} * tile.n;
+    v.exp(scores);
+    // A score is compared with the maximum, scaled and shifted, summed and rounded; masks compare and
+    // select. The output so far is rescaled.
+    const bool masked = t >= c.masked_from || t < c.masked_until;
+    v.alu((masked ? 6 : 4) * scores + std::int64_t{tile.m} * problem.v_head_dim);
+    kv.tensor = Tensor::v;
+    kv.cols = problem.v_head_dim;
+    v.load(kv);
+    v.mma(tile.m, problem.v_head_dim, tile.n);
+  }
+
+  template <class V>
+  void epilogue(const Cta& c, V& v) const {
+    if (c.rows == 0) return;
+    const bool partial = c.splits > 1;
+    TileRef out{.tensor = partial ? Tensor::o_partial : Tensor::o,
+                .rows = c.rows,
+                .cols = problem.v_head_dim,
+                .plane = partial ? c.partial_plane : c.q_plane,
+                .row = c.first_row,
+                .col = 0,
+                .element_bytes = partial ? 4.0 : problem.element_bytes};
+    if (c.steps > 0 || !partial || zeroes_empty_partials) v.store(out);
+    out.tensor = partial ? Tensor::lse_partial : Tensor::lse;
+    out.cols = 1, out.element_bytes = 4.0;
+    v.store(out);
+  }
+
+ private:
+  std::int64_t ctas_ = 0;
+  std::int64_t row_blocks_ = 0;      // of the longest sequence
+  std::vector<std::int64_t> first_;  // ragged: CTAs before each sequence
+};
+
+static_assert(TileProgram<FlashForward>);
+
+}  // namespace tessera

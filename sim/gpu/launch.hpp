@@ -1,0 +1,314 @@
+// One launch of a tile program on one card: walks each CTA's part of the program when it starts, asks the L2
+// tags what of it hits, and hands its demands to the SM array.
+//
+//   compute of a step  = sum of products, exponentials and other arithmetic at the card's rates
+//   load of a step     = latency (of the level the bytes come from) + bytes / rate of one CTA
+//   one stage          : steps x (compute + load)
+//   more stages        : steps x max(compute, load, floor) + the smaller of the two, once
+// Where all inner steps of a program move and multiply the same (equal_steps), only the first, second and
+// last are walked. Times are integer picoseconds at this interface.
+#pragma once
+
+#include <array>
+#include <concepts>
+
+#include "kernels/tiles/attention_flash.hpp"
+#include "kernels/tiles/gemm_program.hpp"
+#include "kernels/tiles/program.hpp"
+#include "models/hardware/gpu.hpp"
+#include "sim/gpu/l2_tags.hpp"
+#include "sim/gpu/sm_array.hpp"
+
+namespace tessera {
+
+template <class P>
+inline constexpr bool equal_steps = false;
+template <>
+inline constexpr bool equal_steps<GemmProgram> = true;
+template <>
+inline constexpr bool equal_steps<FlashForward> =
+    true;  // but for masks, whose arithmetic is not counted by tile
+
+// Whether all CTAs of this launch do the same on bytes of their own, so that one stands for all.
+template <class P>
+bool equal_ctas(const P&) {
+  return false;
+}
+bool equal_ctas(const FlashForward& f);
+
+// How fast one kernel's CTAs work on one card. Times in ps.
+struct KernelRates {
+  double ps_per_flop = 0;  // of one SM's tensor cores
+  double ps_per_exp = 0;
+  double step_compute_ps = 0;   // of a step, besides
+  double step_floor_ps = 0;     // least time between two steps: the serial chain of products and barriers
+  double dram_latency_ps = 0;   // of a load that misses L2 ...
+  double l2_latency_ps = 0;     // ... and of one that hits
+  double load_ps_per_byte = 0;  // of one CTA after the latency
+  double prologue_ps = 0;
+  double epilogue_ps = 0;
+  double idle_ps = 0;  // of a CTA that finds nothing to do
+  double hbm_bytes_per_ps = 1;
+  double l2_bytes_per_ps = 1;
+  double store_weight = 1;  // L2 time of a stored byte / of a loaded one
+  double wave_quantisation = 1;
+  bool keeps_keys = false;  // Q and O are loaded and stored evict-first, so that they push no K and V out
+  int hbm_exponent = 3, l2_exponent = 4;  // see sm_array.hpp
+};
+
+struct LaunchResult {
+  std::int64_t time_ps = 0;
+  std::int64_t ctas = 0, steps = 0, events = 0;
+  int ctas_per_sm = 1;
+  std::int64_t smem_bytes = 0;                      // of a CTA
+  std::int64_t loaded_bytes = 0, stored_bytes = 0;  // between SMs and L2
+  std::int64_t hbm_read_bytes = 0, hbm_write_bytes = 0;
+  std::int64_t executed_flops = 0, exponentials = 0;
+  double sm_busy_ps = 0;
+};
+
+// CTAs one SM holds: shared memory (1 KB of it reserved for each), registers, threads, 32 at most.
+int occupancy(const Gpu& gpu, const CtaResources& r);
+
+namespace detail {
+
+// Adds up what one part of a program does and remembers the tiles.
+struct PartSum {
+  static constexpr int kMost = 6;
+  std::array<TileRef, kMost> loads;
+  std::array<TileRef, kMost> stores;
+  int load_count = 0, store_count = 0;
+  std::int64_t load_bytes = 0, store_bytes = 0, flops = 0, exps = 0;
+
+  constexpr void load(const TileRef& ref) {
+    if (load_count < kMost) loads[static_cast<std::size_t>(load_count)] = ref;
+    ++load_count;
+    load_bytes += ref.bytes();
+  }
+  constexpr void store(const TileRef& ref) {
+    if (store_count < kMost) stores[static_cast<std::size_t>(store_count)] = ref;
+    ++store_count;
+    store_bytes += ref.bytes();
+  }
+  constexpr void add(const PartSum& part, std::int64_t times) {
+    load_bytes += times * part.load_bytes, store_bytes += times * part.store_bytes;
+    flops += times * part.flops, exps += times * part.exps;
+  }
+  constexpr void mma(std::int64_t m, std::int64_t n, std::int64_t k) { flops += 2 * m * n * k; }
+  constexpr void exp(std::int64_t count) { exps += count; }
+  constexpr void alu(std::int64_t) {}  // part of the exponential rate: softmax arithmetic comes with them
+};
+
+// Keys of L2 pages: tensor, plane and where in the plane; never 0.
+constexpr std::uint64_t page_key(Tensor tensor, std::int64_t plane, std::int64_t row, std::int64_t col) {
+  std::uint64_t h = (static_cast<std::uint64_t>(tensor) + 1) * 0xD6E8FEB86659FD93ULL;
+  for (const std::int64_t part : {plane, row, col}) {
+    h ^= static_cast<std::uint64_t>(part) + 0x9E3779B97F4A7C15ULL + (h << 6) + (h >> 2);
+    h *= 0xBF58476D1CE4E5B9ULL;
+  }
+  return h | 1;
+}
+
+}  // namespace detail
+
+// Walks the CTAs of one launch for the SM array.
+template <class P>
+class LaunchWalk {
+ public:
+  LaunchWalk(const P& program, const KernelRates& rates, int stages, L2Tags& tags)
+      : program_(program), rates_(rates), stages_(stages), tags_(tags) {}
+
+  CtaRun begin(std::int64_t number) {
+    const typename P::Cta cta = program_.cta(number);
+    read_hits_ = write_hits_ = passed_ = 0;
+    detail::PartSum sum;
+    program_.prologue(cta, sum);
+    touch_loads(sum);
+    const std::int64_t before_loop = sum.load_bytes;
+    walk_steps(cta, sum);
+    const std::int64_t loop_bytes = sum.load_bytes - before_loop;
+    detail::PartSum end;
+    program_.epilogue(cta, end);
+    touch_loads(end);
+    touch_stores(end);
+    sum.add(end, 1);
+    count(cta.steps, sum);
+    return run_of(cta.steps, loop_bytes, sum);
+  }
+
+  LaunchResult result;
+  // What has been walked stands for `times` as many CTAs.
+  void repeat(std::int64_t times) {
+    result.steps *= times, result.executed_flops *= times, result.exponentials *= times;
+    result.loaded_bytes *= times, result.stored_bytes *= times;
+    read_ *= static_cast<double>(times), written_ *= static_cast<double>(times);
+  }
+  void close() {
+    result.hbm_read_bytes = static_cast<std::int64_t>(std::llround(read_));
+    result.hbm_write_bytes = static_cast<std::int64_t>(std::llround(written_));
+  }
+
+ private:
+  CtaRun run_of(std::int64_t steps, std::int64_t loop_bytes, const detail::PartSum& sum) const {
+    const double n = static_cast<double>(steps);
+    const double loaded = static_cast<double>(sum.load_bytes), stored = static_cast<double>(sum.store_bytes);
+    CtaRun run;
+    run.compute = static_cast<double>(sum.flops) * rates_.ps_per_flop +
+                  static_cast<double>(sum.exps) * rates_.ps_per_exp + n * rates_.step_compute_ps;
+    const double hit = loaded > 0 ? read_hits_ / loaded : 0;
+    const double latency = (1 - hit) * rates_.dram_latency_ps + hit * rates_.l2_latency_ps;
+    const double loads = n * latency + static_cast<double>(loop_bytes) * rates_.load_ps_per_byte;
+    run.idle = steps == 0 && loaded + stored == 0;
+    run.fixed = run.idle ? rates_.idle_ps : rates_.epilogue_ps;
+    if (stages_ == 1) {
+      run.alone = run.compute + loads;
+    } else {
+      run.alone = std::max({run.compute, loads, n * rates_.step_floor_ps});
+      if (steps > 0) run.fixed += std::min(run.compute, loads) / n;
+    }
+    run.hbm_bytes = loaded - read_hits_ + stored - write_hits_;
+    run.l2_bytes = loaded + rates_.store_weight * stored;
+    run.passed = passed_;
+    return run;
+  }
+
+  void count(std::int64_t steps, const detail::PartSum& sum) {
+    result.steps += steps;
+    result.loaded_bytes += sum.load_bytes;
+    result.stored_bytes += sum.store_bytes;
+    result.executed_flops += sum.flops;
+    result.exponentials += sum.exps;
+    read_ += static_cast<double>(sum.load_bytes) - read_hits_;
+    written_ += static_cast<double>(sum.store_bytes) - write_hits_;
+  }
+
+  void walk_steps(const typename P::Cta& cta, detail::PartSum& sum) {
+    using detail::PartSum;
+    const std::int64_t steps = cta.steps;
+    if (steps == 0) return;
+    if constexpr (equal_steps<P>) {
+      PartSum first, inner, last;
+      program_.step(cta, 0, first);
+      if (steps > 2) program_.step(cta, 1, inner);
+      if (steps > 1) program_.step(cta, steps - 1, last);
+      const std::int64_t between = std::max<std::int64_t>(0, steps - 2);
+      sum.add(first, 1), sum.add(inner, between), sum.add(last, 1);
+      if (!tags_.enabled()) return;
+      for (int i = 0; i < first.load_count; ++i) {
+        const TileRef& a = first.loads[static_cast<std::size_t>(i)];
+        const TileRef& z = steps > 1 ? last.loads[static_cast<std::size_t>(i)] : a;
+        std::int64_t bytes = 0;
+        const auto take = [&](int j) {
+          const auto at = static_cast<std::size_t>(j);
+          bytes += first.loads[at].bytes() + (steps > 2 ? between * inner.loads[at].bytes() : 0) +
+                   (steps > 1 ? last.loads[at].bytes() : 0);
+        };
+        take(i);
+        // K and V of the same tokens come and go together: one page for both.
+        if (a.tensor == Tensor::k && i + 1 < first.load_count) take(++i);
+        walk_pages(a, z, bytes);
+      }
+    } else {
+      for (std::int64_t i = 0; i < steps; ++i) {
+        PartSum one;
+        program_.step(cta, i, one);
+        touch_loads(one);
+        touch_stores(one);
+        sum.add(one, 1);
+      }
+    }
+  }
+
+  void touch(const TileRef& ref, std::int64_t bytes, std::int64_t row, std::int64_t col, double& hits,
+             std::int32_t begin = 0, std::int32_t end = 1) {
+    const L2Tags::Touch t = tags_.touch(detail::page_key(ref.tensor, ref.plane, row, col), ref.tensor,
+                                        static_cast<double>(bytes), begin, end);
+    hits += t.hit * static_cast<double>(bytes);
+    if (!rates_.keeps_keys || (ref.tensor != Tensor::q && ref.tensor != Tensor::o)) passed_ += t.passed;
+  }
+  void touch_loads(const detail::PartSum& part) {
+    for (int i = 0; i < part.load_count && i < detail::PartSum::kMost; ++i) {
+      const TileRef& ref = part.loads[static_cast<std::size_t>(i)];
+      touch(ref, ref.bytes(), ref.row, ref.col, read_hits_);
+    }
+  }
+  void touch_stores(const detail::PartSum& part) {
+    for (int i = 0; i < part.store_count && i < detail::PartSum::kMost; ++i) {
+      const TileRef& ref = part.stores[static_cast<std::size_t>(i)];
+      touch(ref, ref.bytes(), ref.row, ref.col, write_hits_);
+    }
+  }
+
+  // Keys and values are entered at different places by different CTAs: pages of fixed rows. Operands that a
+  // CTA walks from end to end are one page. `bytes` of all tiles from the first, a, to the last, z.
+  void walk_pages(const TileRef& a, const TileRef& z, std::int64_t bytes) {
+    if (a.tensor != Tensor::k && a.tensor != Tensor::v) {
+      touch(a, bytes, a.row, a.col, read_hits_);
+      return;
+    }
+    const std::int64_t begin = std::min(a.row, z.row);
+    const std::int64_t end = std::max(a.row + a.rows, z.row + z.rows);
+    const double per_row = static_cast<double>(bytes) / static_cast<double>(end - begin);
+    std::int64_t left = bytes;
+    for (std::int64_t row = begin; row < end;) {
+      const std::int64_t page = row / kPageRows, next = std::min(end, (page + 1) * kPageRows);
+      const std::int64_t part =
+          next == end ? left : static_cast<std::int64_t>(per_row * static_cast<double>(next - row));
+      touch(a, part, page, kRowPages, read_hits_, static_cast<std::int32_t>(row - page * kPageRows),
+            static_cast<std::int32_t>(next - page * kPageRows));
+      left -= part;
+      row = next;
+    }
+  }
+
+  static constexpr std::int64_t kPageRows = 1024;  // tokens
+  static constexpr std::int64_t kRowPages = -1;    // column of such pages' keys: no tile starts there
+
+  const P& program_;
+  const KernelRates& rates_;
+  int stages_;
+  L2Tags& tags_;
+  double read_hits_ = 0, write_hits_ = 0, passed_ = 0;  // bytes of the CTA being walked
+  double read_ = 0, written_ = 0;                       // HBM bytes of the launch
+};
+
+template <class P>
+LaunchResult simulate_launch(const P& program, const Gpu& gpu, const KernelRates& rates, L2Tags& tags,
+                             SmArray& array) {
+  const CtaResources resources = program.resources();
+  LaunchWalk<P> walk(program, rates, resources.stages, tags);
+  SmArraySpec spec;
+  spec.sms = gpu.sms;
+  spec.ctas_per_sm = occupancy(gpu, resources);
+  spec.hbm_bytes_per_ps = rates.hbm_bytes_per_ps;
+  spec.l2_bytes_per_ps = rates.l2_bytes_per_ps;
+  spec.hbm_exponent = rates.hbm_exponent;
+  spec.l2_exponent = rates.l2_exponent;
+  spec.prologue_ps = rates.prologue_ps;
+  spec.order = program.order();
+  spec.wave_quantisation = rates.wave_quantisation;
+  const double before = tags.passed();
+  ArrayResult array_result;
+  if (array.spans == nullptr && equal_ctas(program)) {
+    const CtaRun one = walk.begin(0);
+    walk.repeat(program.ctas());
+    array_result = array.run_equal(spec, program.ctas(), one);
+  } else {
+    array_result = array.run(spec, program.ctas(), [&](std::int64_t cta, double passed) {
+      tags.advance(before + passed);
+      return walk.begin(cta);
+    });
+  }
+  tags.advance(before + array_result.passed);
+  walk.close();
+  LaunchResult result = walk.result;
+  result.time_ps = array_result.time_ps;
+  result.events = array_result.events;
+  result.sm_busy_ps = array_result.sm_busy_ps;
+  result.ctas = program.ctas();
+  result.ctas_per_sm = spec.ctas_per_sm;
+  result.smem_bytes = resources.smem_bytes;
+  return result;
+}
+
+}  // namespace tessera
