@@ -90,6 +90,23 @@ double effective_bits(const KvGroup& group, DType base) {
   return full > 0 ? 8 * bytes_of(base) * stored / full : 0;
 }
 
+// Index keys, magnitudes and kept tokens serve entries of another group and know nothing on their own.
+KvExplanation::Kept what_is_kept(const KvLayout& layout, std::int64_t context,
+                                 const std::vector<KvExplanation::Group>& groups) {
+  KvExplanation::Kept kept;
+  kept.exact_in_every_layer = context;
+  for (std::size_t i = 0; i < layout.groups.size(); ++i) {
+    const KvGroup& group = layout.groups[i];
+    if (group.rule.kind == Retention::state || group.serves_another) continue;
+    const double bits = groups[i].effective_bits;
+    if (bits > 0 && (kept.fewest_bits == 0 || bits < kept.fewest_bits)) kept.fewest_bits = bits;
+    if (!group.rule.strided())
+      kept.exact_in_every_layer = std::min(kept.exact_in_every_layer, group.rule.held(context));
+    if (!group.rule.bounded()) kept.layers_that_see_all += group.layers_read;
+  }
+  return kept;
+}
+
 }  // namespace
 
 KvExplanation explain_kv(const Model& model, const KvPrecision& precision, std::int64_t context,
@@ -135,6 +152,7 @@ KvExplanation explain_kv(const Model& model, const KvPrecision& precision, std::
     out.selects = group.tokens_read(context) < group.tokens_held(context);
     e.per_group.push_back(std::move(out));
   }
+  e.kept = what_is_kept(layout, context, e.per_group);
   e.formula = formula_of(layout);
   if (context > model.max_position)
     e.warnings.push_back(fmt::format("a context of {} tokens is beyond the {} positions of {}",
@@ -155,6 +173,10 @@ std::string to_text(const KvExplanation& e) {
   text += fmt::format("  and writes                    {}\n", bytes_text(e.decode_write_bytes));
   if (e.numbers_converted > 0)
     text += fmt::format("  and converts                  {} numbers\n", human_count(e.numbers_converted));
+  if (e.kept.exact_in_every_layer < e.context || e.kept.fewest_bits < 16)
+    text += fmt::format(
+        "  of its tokens, {} are exact in every layer; {} layers see all of them; {:.4g} bits or more\n",
+        human_count(e.kept.exact_in_every_layer), e.kept.layers_that_see_all, e.kept.fewest_bits);
   if (e.residual_bytes > 0)
     text += fmt::format("  a seat's unquantised buffers  {}\n", bytes_text(e.residual_bytes));
   if (e.state_bytes > 0)

@@ -48,6 +48,14 @@ struct KvExplanation {
   std::int64_t numbers_converted = 0;
   std::int64_t state_bytes = 0;     // recurrent state of one sequence
   std::int64_t residual_bytes = 0;  // of bytes_at_context or beside it: buffers of unquantised entries
+  // Quality is a ledger of its own: what the cache still knows, not what a task scores.
+  struct Kept {
+    std::int64_t exact_in_every_layer = 0;  // tokens of the context whose own entries every layer holds
+    std::int64_t layers_that_see_all =
+        0;                   // attention layers with an entry, own or compressed, of every token
+    double fewest_bits = 0;  // of a stored number
+  };
+  Kept kept;
   std::vector<Group> per_group;
   std::string formula;
   std::vector<std::string> warnings;

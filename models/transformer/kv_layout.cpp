@@ -58,12 +58,14 @@ class LayoutBuilder {
     const std::int64_t top_k = layer.indexed ? model_.attention.indexer->top_k : 0;
     add(count, name, layer.rule, entry, layer.compressed ? 0 : top_k);
     if (layer.indexed && !layer.compressed)
-      add(count, name + " index keys", layer.rule, index_entry(*model_.attention.indexer, p), 0);
+      add(count, name + " index keys", layer.rule, index_entry(*model_.attention.indexer, p), 0)
+          .serves_another = true;
     if (layer.compressed) {
       add(count, name + " compressed", *layer.compressed, entry, layer.compressed_top_k);
       if (layer.indexed)
         add(count, name + " compressed index keys", *layer.compressed,
-            index_entry(*model_.attention.indexer, p), 0);
+            index_entry(*model_.attention.indexer, p), 0)
+            .serves_another = true;
     }
     if (layer.linear_memory)
       add_state(count, name + " memory", memory_state(layer, plain_.base, tp_), layer.rule.window);
@@ -100,12 +102,13 @@ class LayoutBuilder {
   void add_merged(const KindCount& count, const std::string& name, const Layer& layer) {
     KindCount own = count;
     own.read = own.held = count.merged;
-    add(own, name + " magnitudes", layer.rule, magnitude_entry(layer, plain_.base, tp_), 0);
+    add(own, name + " magnitudes", layer.rule, magnitude_entry(layer, plain_.base, tp_), 0).serves_another =
+        true;
     if (model_.sharing.kept_every == 0) return;
     RetentionRule kept;
     kept.kind = Retention::strided;
     kept.stride = model_.sharing.kept_every;
-    add(own, name + " kept tokens", kept, grouped_entry(layer, precision_, tp_), 0);
+    add(own, name + " kept tokens", kept, grouped_entry(layer, precision_, tp_), 0).serves_another = true;
   }
 
   const Model& model_;

@@ -37,6 +37,7 @@ struct KvGroup {
   std::vector<KvPart> parts;
   std::int64_t entry_bytes = 0;  // per entry and storing layer, at rest
   std::int64_t read_limit = 0;   // most entries a decode step reads per layer; 0: all that are held
+  bool serves_another = false;   // index keys, magnitudes, kept tokens: nothing attends to them alone
   std::int64_t state_bytes = 0;  // per sequence and layer, whatever its length
   std::int64_t state_every = 1;  // tokens between two writes of the state
   std::string entry_formula;     // entry or state bytes with the numbers put in

@@ -65,6 +65,13 @@ expect 0 "tessera 0." --version
 expect 0 "Examples" --help
 expect 0 '"completed": 600' run "$quickstart" --json
 expect 0 "bytes_per_token" explain kv --model llama-3.1-70b --context 128k --json
+expect 0 "capacity ends the batch" explain kv --model llama-3.1-8b --context 32k --compare base,mqa+cla-2+kivi-4
+expect 0 "decode_tokens_s" explain kv --model llama-3.1-8b --context 4k,32k --batch 1,8 --compare base --json
+expect 2 "did you mean 'mqa'" explain kv --model llama-3.1-8b --compare mqq
+expect 2 "expected FIRST-LAST" explain kv --model llama-3.1-8b --layers 8-40
+expect 0 "published 5.02x" explain kv-claims
+expect 2 "--model is missing" explain kv
+expect 0 "local-K-W" list shapes
 expect 0 '"hbm_read_bytes"' kernel attention-flash --gpu h100-sxm --heads 16 --q-len 4k --causal --json
 expect 0 "memory-bound" kernel attention-decode --gpu a100-sxm-80g --batch 64 --heads 32 --kv-heads 8 --kv-len 8k
 expect 0 '"l2_hit_ratio": 0' kernel attention-standard --gpu a100-sxm-80g --heads 2 --q-len 512 --l2 off --json

@@ -1,4 +1,4 @@
-// Window layers on the Mooncake conversation trace (its first 2,000 requests): what block tables per group of
+// Window layers on the Mooncake conversation trace (its first 1,200 requests): what block tables per group of
 // layers give in capacity, and what they cost in prefix hits, at equal memory.
 //
 // A hit that branches off inside an earlier prompt needs the window in front of the branch. Those pages were
@@ -21,7 +21,7 @@ RunResult play(const std::string& model, const std::string& memory) {
   const std::string path = test::scratch(model + ".yaml");
   std::ofstream(path) << "gpu: h200-sxm\nmodel: " << model
                       << "\nengine: {profile: vllm-0.19, max_num_batched_tokens: 8192}\nmemory: {" << memory
-                      << "}\ntrace: {limit: 2000}\n";
+                      << "}\ntrace: {limit: 1200}\n";
   return simulate(load_run_config(path, {}, test::shared_data(kTrace)));
 }
 

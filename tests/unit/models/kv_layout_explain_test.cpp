@@ -64,6 +64,55 @@ TEST(ExplainKv, StateIsApartFromTheCache) {
       << e.formula;
 }
 
+// What is still known is told apart from bytes: eviction, compression and quantisation each leave less.
+TEST(ExplainKv, WhatTheCacheStillKnowsIsItsOwnLedger) {
+  const KvExplanation full = explain("llama-3.1-8b", 10'000);
+  EXPECT_EQ(full.kept.exact_in_every_layer, 10'000);
+  EXPECT_EQ(full.kept.layers_that_see_all, 32);
+  EXPECT_EQ(full.kept.fewest_bits, 16);
+  EXPECT_FALSE(says(full, "are exact in every layer"));
+  const KvExplanation gemma = explain("gemma-3-27b", 10'000);
+  EXPECT_EQ(gemma.kept.exact_in_every_layer, 1024);
+  EXPECT_EQ(gemma.kept.layers_that_see_all, 10);
+  EXPECT_TRUE(says(gemma, "1,024 are exact in every layer; 10 layers see all of them"));
+  const KvExplanation v4 = explain("deepseek-v4-pro", 10'000);
+  EXPECT_EQ(v4.kept.exact_in_every_layer, 128);
+  EXPECT_EQ(v4.kept.layers_that_see_all, 61);                                // as compressed entries
+  EXPECT_EQ(explain("deepseek-v3.2", 10'000).kept.layers_that_see_all, 61);  // selecting loses nothing
+  const Model llama = load_model("llama-2-7b");
+  EXPECT_EQ(explain_kv(llama, parse_kv_precision("kivi-2", DType::bf16), 1000).kept.fewest_bits, 3);
+}
+
+TEST(ExplainKv, WritesAndConversionsAreSaid) {
+  const KvExplanation e = explain_kv(load_model("llama-2-7b"), parse_kv_precision("int4", DType::bf16), 1000);
+  EXPECT_EQ(e.decode_write_bytes, 32 * 2 * 32 * (64 + 4));
+  EXPECT_EQ(e.numbers_converted, 1000LL * 32 * 2 * 32 * 128);
+  EXPECT_TRUE(says(e, "and converts"));
+  EXPECT_FALSE(says(explain("llama-2-7b", 1000), "and converts"));
+}
+
+TEST(ExplainKv, EveryRetentionHasItsFormula) {
+  const auto formula = [](const RetentionRule& rule) {
+    Model model = load_model("llama-2-7b");
+    LayerKind& kind = model.kinds[0];
+    kind.retention = name_of(rule.kind);
+    kind.window = rule.window, kind.sinks = rule.sinks, kind.cascades = rule.cascades;
+    return explain_kv(model, DType::bf16, 100).per_group[0].retention_formula;
+  };
+  EXPECT_EQ(formula({}), "n");
+  EXPECT_EQ(formula({.kind = Retention::window, .window = 64}), "min(n, 64)");
+  EXPECT_EQ(formula({.kind = Retention::window, .window = 64, .sinks = 4}), "min(n, 4 + 64)");
+  EXPECT_EQ(formula({.kind = Retention::chunked, .window = 64}), "(n - 1) mod 64 + 1");
+  EXPECT_EQ(explain("deepseek-v4-pro", 100).per_group[1].retention_formula, "floor(n / 4)");
+}
+
+TEST(ExplainKv, AStageNamesWhatItCopies) {
+  const KvExplanation stage = explain_kv(load_model("hunyuan-large"), DType::bf16, 1, 1, {31, 33});
+  EXPECT_EQ(stage.per_group[0].layers_held, 17);
+  EXPECT_EQ(stage.per_group[0].layers_copied, 1);
+  EXPECT_TRUE(says(stage, "1 copied from other stages"));
+}
+
 TEST(ExplainKv, SharedLayersAreNamedAsReaders) {
   EXPECT_TRUE(says(explain("hunyuan-large", 1), "32 layers (read by 64)"));
 }
