@@ -77,7 +77,8 @@ expect 0 "memory-bound" kernel attention-decode --gpu a100-sxm-80g --batch 64 --
 expect 0 '"l2_hit_ratio": 0' kernel attention-standard --gpu a100-sxm-80g --heads 2 --q-len 512 --l2 off --json
 expect 0 "compute-bound" kernel gemm --gpu h100-sxm --m 8192 --n 8192 --k 8192
 expect 0 "memory-bound" kernel copy --gpu l40s --bytes 512M
-expect 0 "traceEvents" kernel gemm --m 256 --n 256 --k 256 --out /dev/stdout
+expect 0 "kernels:" kernel gemm --m 256 --n 256 --k 256 --out "$scratch/sms.json"
+grep -q traceEvents "$scratch/sms.json" || { failed=$((failed + 1)); echo "FAILED  a timeline of the SMs"; }
 expect 2 "did you mean 'fa3'" kernel attention-flash --q-len 64 --impl fa33
 expect 2 "does not divide" kernel attention-flash --q-len 64 --heads 6 --kv-heads 4
 
