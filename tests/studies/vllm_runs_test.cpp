@@ -131,7 +131,7 @@ TEST(VllmRuns, RtxPro6000FromTheClosedFormsFittedToItsKernelTables) {
 // The kernels simulated CTA by CTA instead. On the RTX PRO 6000 the tile grain is half a point to two further
 // off than the closed forms and misses the 4 / 6 / 12 % asked of its kernel tables; where the README says so,
 // this keeps it so.
-TEST(VllmRuns, RtxPro6000AtTileGrain) {
+TEST(VllmRuns, RtxPro6000AtTileGrainIsNoFurtherOffThanRecorded) {
   TESSERA_NEED_DATA("e2e/llmservingsim/RTXPRO6000_Llama-3.1-8B/requests.csv");
   const Errors e = errors_of(play("rtx-pro-6000", kPro, "cost: {source: tile}\n"), kPro);
   EXPECT_NEAR(e.tpot, 0, 5.5);
