@@ -46,10 +46,9 @@ Traffic traffic_of(const Gpu& gpu, const GemmParams& p, const GemmShape& s) {
   const double io = t.activations + t.outputs;
   const double io_hit = hit_share(t.weights + io, share, p.l2_sharpness);
   const double cycle = s.weight_copies * t.weights + io;
-  const double weight_hit =
-      s.weight_copies == 0
-          ? 0
-          : std::max(hit_share(cycle, share, p.l2_sharpness), p.l2_retained * std::min(1.0, share / cycle));
+  const double weight_hit = s.weight_copies == 0 ? 0
+                                                 : std::max(hit_share(cycle, share, p.l2_sharpness),
+                                                            p.l2_retained * std::min(1.0, share / cycle));
   t.hbm = t.weights * (1 - weight_hit) + io * (1 - io_hit);
   t.resident_outputs = t.outputs * io_hit;
   return t;

@@ -64,7 +64,8 @@ void HbmTiming::describe(Fields& f) {
   f.check(cl + burst <= rtw + cwl, "rtw",
           "write data would meet read data on the bus, expected at least cl + burst - cwl");
   f.check(wtr_long >= wtr_short, "wtr_long", "shorter than wtr_short, expected at least as long");
-  f.check(rfc + rp + ras + rcd_read + cl < refi, "rfc", "refreshes leave no time for a request, expected less than refi");
+  f.check(rfc + rp + ras + rcd_read + cl < refi, "rfc",
+          "refreshes leave no time for a request, expected less than refi");
 }
 
 void HbmCommandBus::describe(Fields& f) {

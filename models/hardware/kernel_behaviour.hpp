@@ -22,7 +22,7 @@ struct KernelBehaviour {
   AttentionParams attention;
   MoeParams moe;
   CollectiveParams collectives;
-  TileParams tile;  // the simulated grain
+  TileParams tile;                      // the simulated grain
   double sustained_clock_fraction = 1;  // long-running compute against the idle-card tables
   std::string sustained_source;
   void describe(Fields& f);

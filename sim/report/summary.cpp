@@ -145,7 +145,9 @@ std::string summary_json(const RunResult& result, const Volatile& machine) {
       {"e2el", "last token - arrival"},
       {"duration", "first arrival to last token, s"},
       {"request_goodput", "requests that meet ttft and tpot limits / duration"},
-      {"useful_fraction", "tokens stored / token slots given out or lost between regions while requests wait, weighted by step time"}};
+      {"useful_fraction",
+       "tokens stored / token slots given out or lost between regions while requests wait, weighted by step "
+       "time"}};
   out["warnings"] = result.warnings;
   out["seed"] = result.config.seed;
   out["volatile"] = {{"wall_s", machine.wall_s},

@@ -23,7 +23,9 @@ std::int64_t RegionKv::region_tokens(std::int64_t input, std::int64_t output) co
 
 std::string RegionKv::refusal(std::int64_t input, std::int64_t output) const {
   const std::int64_t size = region_tokens(input, output);
-  return BuddyMemory::rounded(size) > memory_.largest() ? "needs a larger region than the engine has (engine.max_model_len bounds it)" : "";
+  return BuddyMemory::rounded(size) > memory_.largest()
+             ? "needs a larger region than the engine has (engine.max_model_len bounds it)"
+             : "";
 }
 
 void RegionKv::arrive(Slot slot, std::int64_t input, std::int64_t output, std::span<const std::uint64_t>) {

@@ -147,7 +147,7 @@ class Replica {
   std::int64_t host_free_ps_ = 0;  // when the host is done preparing the latest launched step
   std::int64_t last_end_ps_ = 0;   // end of the latest completed step
   bool waits_for_oldest_ = false;
-  bool settled_ = false;  // the last schedule ran decodes only and could not have done anything else
+  bool settled_ = false;         // the last schedule ran decodes only and could not have done anything else
   bool waits_for_room_ = false;  // the last schedule found no room for a request that had a seat
   bool first_step_ = true;
 

@@ -57,7 +57,8 @@ bool retains(const Layer& layer, std::int64_t position, std::int64_t context) {
   if (layer.rule.kind == Retention::full) return true;
   if (layer.rule.kind == Retention::window)
     return position < layer.rule.sinks || position >= context - layer.rule.window;
-  return position / layer.rule.window == (context - 1) / layer.rule.window;  // the same chunk as the newest token
+  return position / layer.rule.window ==
+         (context - 1) / layer.rule.window;  // the same chunk as the newest token
 }
 
 std::int64_t oracle_entry(const Layer& layer, std::int64_t tp) {

@@ -1,7 +1,6 @@
 // Replacement policies against published miss ratios.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <map>
 #include <string>
 
@@ -31,8 +30,6 @@ double miss_ratio(const char* policy, const DenseTrace& trace, std::int64_t bloc
 // libCacheSim's figures for 10 M requests, 1 M objects, alpha 1, capacity 100,000. Our trace has another
 // seed: an error of 0.1 points is noise of two traces, 0.2 would be another rule.
 TEST(CacheStudy, ZipfMissRatiosOfLibCacheSim) {
-  if (std::getenv("TESSERA_SLOW_TESTS") == nullptr)
-    GTEST_SKIP() << "takes some seconds: set TESSERA_SLOW_TESTS to run it";
   const std::map<std::string, double> published{{"lru", .2233},     {"clock", .2166}, {"sieve", .1904},
                                                 {"2q", .1992},      {"arc", .1903},   {"lirs", .1907},
                                                 {"s3-fifo", .1886}, {"belady", .1334}};
