@@ -65,6 +65,18 @@ struct Case {
                        prompt == 0 ? AttentionSequence{1, context} : AttentionSequence{prompt, prompt});
     return simulate_attention(gpu, p).time;
   }
+  void add_to(KernelTable& table, double us) const {
+    if (prompt == 0)
+      table.add_decode(shape, batch, context, us);
+    else
+      table.add_prefill(shape, batch, prompt, us);
+  }
+  [[nodiscard]] std::optional<OpTime> look_up(const KernelTable& table, const Gpu& gpu) const {
+    if (prompt == 0)
+      return table.decode(gpu, shape, {.sequences = batch, .kv_tokens = batch * context});
+    const std::vector<PrefillChunk> chunks(static_cast<std::size_t>(batch), PrefillChunk{prompt, 0});
+    return table.prefill(gpu, shape, chunks);
+  }
   // About how many CTAs the simulation would walk.
   [[nodiscard]] std::int64_t ctas() const {
     return batch * shape.q_heads * std::max<std::int64_t>(1, prompt / 64);
@@ -190,7 +202,10 @@ KernelValidator attention_validator(const char* name, bool (*recognises)(const M
       .regime = regime,
       .calibrate = tile ? calibrate_simulated : calibrate_attention,
       .source = tile ? +[](KernelBehaviour& b) -> std::string& { return b.tile.attention.source; }
-                     : +[](KernelBehaviour& b) -> std::string& { return b.attention.source; }};
+                     : +[](KernelBehaviour& b) -> std::string& { return b.attention.source; },
+      .add_to_table = [](KernelTable& table, const Row& row) { case_of(row).add_to(table, row.latency_us()); },
+      .look_up = [](const KernelTable& table, const Gpu& gpu,
+                    const Row& row) { return case_of(row).look_up(table, gpu); }};
 }
 
 bool has_attention_columns(const MeasurementTable& t) {

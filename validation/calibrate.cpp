@@ -50,7 +50,7 @@ CalibrationNote note_of(const Halves& h, const Gpu& gpu, const Provenance& prove
                         const std::vector<std::string>& at_bound) {
   GroupedErrors errors;
   for (const Row& row : h.held_out)
-    errors.add(h.kernel->dtype(row), h.kernel->predict(gpu, row).total / row.latency_us());
+    errors.add(h.kernel->dtype(row), {h.kernel->predict(gpu, row).total, row.latency_us()});
   CalibrationNote note{h.kernel->name, "", at_bound};
   note.text = fmt::format("{}: {}{}, fitted on {} rows", h.kernel->name,
                           provenance.origin.empty() ? "" : provenance.origin + " ",

@@ -152,7 +152,15 @@ KernelValidator nccl_validator() {
                 return fmt::format("{} {}", row.text("op_name"), size_regime(nccl_bytes(row)));
               },
           .calibrate = calibrate_nccl,
-          .source = [](KernelBehaviour& b) -> std::string& { return b.collectives.source; }};
+          .source = [](KernelBehaviour& b) -> std::string& { return b.collectives.source; },
+          .add_to_table =
+              [](KernelTable& table, const Row& row) {
+                table.add_collective(op_of(row), ranks(row), nccl_bytes(row), dtype_of(row), row.latency_us());
+              },
+          .look_up =
+              [](const KernelTable& table, const Gpu& gpu, const Row& row) {
+                return table.collective(gpu, op_of(row), ranks(row), nccl_bytes(row), dtype_of(row));
+              }};
 }
 
 KernelValidator custom_allreduce_validator() {
@@ -173,7 +181,15 @@ KernelValidator custom_allreduce_validator() {
                                    size_regime(all_reduce_bytes(row)));
               },
           .calibrate = calibrate_all_reduce,
-          .source = [](KernelBehaviour& b) -> std::string& { return b.collectives.source; }};
+          .source = [](KernelBehaviour& b) -> std::string& { return b.collectives.source; },
+          .add_to_table =
+              [](KernelTable& table, const Row& row) {
+                table.add_all_reduce(ranks(row), all_reduce_bytes(row), in_graph(row), row.latency_us());
+              },
+          .look_up =
+              [](const KernelTable& table, const Gpu& gpu, const Row& row) {
+                return table.all_reduce(gpu, ranks(row), all_reduce_bytes(row), in_graph(row));
+              }};
 }
 
 }  // namespace tessera

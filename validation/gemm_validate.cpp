@@ -131,7 +131,14 @@ KernelValidator gemm_validator(Cost cost) {
               : +[](Gpu& gpu,
                     std::span<const Row> rows) { return fit_params(gpu, gpu.kernels->gemm, rows, false); },
       .source = tile ? +[](KernelBehaviour& b) -> std::string& { return b.tile.gemm.source; }
-                     : +[](KernelBehaviour& b) -> std::string& { return b.gemm.source; }};
+                     : +[](KernelBehaviour& b) -> std::string& { return b.gemm.source; },
+      .add_to_table =
+          [](KernelTable& table, const Row& row) {
+            const GemmShape s = checked_shape(row);
+            table.add_gemm(s.dtype, s.m, s.n, s.k, row.latency_us());
+          },
+      .look_up = [](const KernelTable& table, const Gpu& gpu,
+                    const Row& row) { return table.gemm(gpu, checked_shape(row)); }};
 }
 
 }  // namespace tessera

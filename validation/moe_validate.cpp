@@ -118,7 +118,11 @@ KernelValidator moe_validator() {
           .dtype = [](const Row& row) { return std::string(row.text("moe_dtype")); },
           .regime = regime,
           .calibrate = calibrate,
-          .source = [](KernelBehaviour& b) -> std::string& { return b.moe.source; }};
+          .source = [](KernelBehaviour& b) -> std::string& { return b.moe.source; },
+          .add_to_table = [](KernelTable& table,
+                             const Row& row) { table.add_moe(shape_of(row), row.latency_us()); },
+          .look_up = [](const KernelTable& table, const Gpu& gpu,
+                        const Row& row) { return table.moe(gpu, shape_of(row)); }};
 }
 
 }  // namespace tessera

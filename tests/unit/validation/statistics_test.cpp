@@ -28,9 +28,9 @@ TEST(Statistics, NothingIsZeroRowsNotZeroError) { EXPECT_EQ(summarise({}).rows, 
 
 TEST(Statistics, GroupsAreKeptApart) {
   GroupedErrors errors;
-  errors.add("b", 1.5);
-  errors.add("a", 1.0);
-  errors.add("b", 0.5);
+  errors.add("b", {1.5, 1});
+  errors.add("a", {1.0, 1});
+  errors.add("b", {0.5, 1});
   const auto groups = errors.summaries();
   ASSERT_EQ(groups.size(), 2u);
   EXPECT_EQ(groups.begin()->first, "a");
