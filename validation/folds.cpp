@@ -5,8 +5,8 @@
 namespace tessera {
 
 // The top bit is is_held_out()'s, so other bits of the same hash are used here.
-int fold_of(const std::string& shape_key, int folds) {
-  return static_cast<int>((stable_hash(shape_key) & 0xffffffff) % static_cast<unsigned>(folds));
+int fold_of(const std::string& fold_key, int folds) {
+  return static_cast<int>((stable_hash(fold_key) & 0xffffffff) % static_cast<unsigned>(folds));
 }
 std::uint64_t sample_key(const std::string& shape_key) { return stable_hash("sample of " + shape_key) >> 8; }
 

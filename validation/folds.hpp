@@ -10,7 +10,7 @@
 namespace tessera {
 
 // Which of `folds` parts a shape belongs to, for good; independent of is_held_out(). Needs 2 folds or more.
-int fold_of(const std::string& shape_key, int folds);
+int fold_of(const std::string& fold_key, int folds);
 // A number as good as random, by which a share of the shapes is picked; independent of both.
 std::uint64_t sample_key(const std::string& shape_key);
 

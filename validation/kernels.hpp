@@ -9,6 +9,7 @@
 #include "kernels/cost/kernel_table.hpp"
 #include "kernels/cost/op_time.hpp"
 #include "models/hardware/gpu.hpp"
+#include "validation/fit_knobs.hpp"
 #include "validation/measurement.hpp"
 
 namespace tessera {
@@ -25,9 +26,9 @@ struct KernelValidator {
   std::string (*dtype)(const Row&);
   std::string (*regime)(const Row&);
   // Fits the kernel's section of gpu.kernels on these rows (the calibration half, covered and fitted ones).
-  // Two kernels with one function share their parameters and are fitted on both tables together. Returns the
-  // parameters left at a bound of their range.
-  std::vector<std::string> (*calibrate)(Gpu& gpu, std::span<const Row> rows);
+  // Two kernels with one function share their parameters and are fitted on both tables together.
+  KernelFit (*calibrate)(Gpu& gpu, std::span<const Row> rows, const FitControl& control);
+  const char* section;  // where the parameters live in the behaviour file
   std::string& (*source)(KernelBehaviour&);  // where the section says what it was fitted to
   // Cost::table: puts a row into a table, and asks a table for a row. An empty answer: the table holds
   // nothing of that kind.

@@ -16,12 +16,17 @@ bool selected(const Row& row, const std::vector<Where>& where) {
   return std::all_of(where.begin(), where.end(), [&](const Where& w) { return w.holds(row); });
 }
 
-// The fit names its tables, so that a row can be told from one the parameters have never seen.
-bool was_fitted_on(const KernelBehaviour& behaviour, const Gpu& gpu, const std::string& source,
-                   const std::string& file) {
+// The fit names its tables and whether it took all their rows, so that a row can be told from one the
+// parameters have never seen.
+enum class Fitted { no, half, all };
+
+Fitted fitted_on(const KernelBehaviour& behaviour, const Gpu& gpu, const std::string& source,
+                 const std::string& file) {
   const bool borrowed = source.compare(0, 9, "estimated") == 0;
-  return !borrowed && behaviour.card == gpu.name &&
-         source.find(std::filesystem::path(file).filename().string()) != std::string::npos;
+  const std::string name = std::filesystem::path(file).filename().string();
+  const std::size_t at = source.find(name);
+  if (borrowed || behaviour.card != gpu.name || at == std::string::npos) return Fitted::no;
+  return source.compare(at + name.size(), 15, ", fitted on all") == 0 ? Fitted::all : Fitted::half;
 }
 
 // The n rows furthest off, as a heap whose front is the least bad of them.
@@ -59,7 +64,7 @@ namespace {
 struct Selected {
   Row row;
   std::string shape, fold_key;
-  bool fitted_table;
+  Fitted fitted;
 };
 
 std::string key_of(const Row& row, const std::vector<std::string>& columns) {
@@ -78,8 +83,8 @@ std::vector<Selected> select(const KernelValidator& kernel, Gpu& gpu,
     table.need_columns(kernel.columns);
     for (const Where& where : options.where) table.need_columns({where.column});
     table.need_columns(options.fold_by);
-    const bool fitted_table =
-        options.cost != Cost::table && was_fitted_on(*gpu.kernels, gpu, source, table.file());
+    const Fitted fitted =
+        options.cost == Cost::table ? Fitted::no : fitted_on(*gpu.kernels, gpu, source, table.file());
     for (std::size_t i = 0; i < table.size(); ++i) {
       const Row row = table.row(i);
       if (!selected(row, options.where)) continue;
@@ -89,7 +94,7 @@ std::vector<Selected> select(const KernelValidator& kernel, Gpu& gpu,
       else if (!kernel.covers(row))
         ++report.unsupported;
       else
-        rows.push_back({row, kernel.shape_key(row), "", fitted_table});
+        rows.push_back({row, kernel.shape_key(row), "", fitted});
     }
   }
   return rows;
@@ -127,7 +132,8 @@ ValidationReport validate(const KernelValidator& kernel, Gpu gpu, const std::vec
     const double measured = s.row.latency_us();
     const Prediction p{predicted.total, measured};
     used.push_back(p);
-    const bool seen = s.fitted_table && kernel.fitted(s.row) && !is_held_out(s.shape);
+    const bool seen = kernel.fitted(s.row) && (s.fitted == Fitted::all ||
+                                               (s.fitted == Fitted::half && !is_held_out(s.shape)));
     (!predicted.in_range ? out_of_range : seen ? in_sample : held_out).push_back(p);
     groups.add(fmt::format("kernel_source={}", s.row.text("kernel_source")), p);
     groups.add("dtype=" + kernel.dtype(s.row), p);

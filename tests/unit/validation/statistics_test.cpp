@@ -24,7 +24,7 @@ TEST(Statistics, ErrorsOfRatiosInPercent) {
   EXPECT_NEAR(s.bias, 2, 1e-9);
 }
 
-TEST(Statistics, NothingIsZeroRowsNotZeroError) { EXPECT_EQ(summarise({}).rows, 0u); }
+TEST(Statistics, NothingIsZeroRowsNotZeroError) { EXPECT_EQ(summarise(std::span<const double>{}).rows, 0u); }
 
 TEST(Statistics, GroupsAreKeptApart) {
   GroupedErrors errors;
