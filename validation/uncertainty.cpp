@@ -1,7 +1,8 @@
-// With the Jacobian J of the residuals in the coordinates of the parameters (value or logarithm), weights w of
-// the robust loss, noise s^2 = sum (w r)^2 / (n - p) and precision P of what is known beforehand,
-//   covariance = s^2 A^-1,  A = J' W J + s^2 P           (Gauss-Newton)
-//   or A^-1 (n / (n - p) J' diag(w r)^2 J + s^2 s^2 P) A^-1   (rows of unequal noise; Huber 1967, White 1980)
+// With the Jacobian J of the residuals in the coordinates of the parameters (value or logarithm), the pull of a
+// row on the robust loss y = w r with w = (1 + (r / width)^2)^-1/2, its slope y' = w^3, noise
+// s^2 = sum y^2 / (n - p) / mean(y') and precision P of what is known beforehand,
+//   covariance = s^2 A^-1,  A = J' diag(y') J + s^2 P                     (Gauss-Newton)
+//   or A^-1 (n / (n - p) J' diag(y^2) J + s^2 s^2 P) A^-1     (rows of unequal noise; Huber 1967, White 1980)
 // whichever is larger for a parameter; 95 % at Student's t. P holds the prior, and always the range as a
 // uniform one (12 / width^2), so that a direction without data has a finite variance instead of none.
 // `unknown` and the inseparable pairs come from the Gauss-Newton form with the range alone: what the rows
@@ -69,7 +70,8 @@ Uncertainty uncertainty_of(const std::vector<Parameter>& parameters, const std::
   if (options.robust_width > 0) w = (1 + (r.array() / options.robust_width).square()).rsqrt();
   const double freedom = std::max(1.0, static_cast<double>(residual_count) - static_cast<double>(p));
   const Vector pulls = w.cwiseProduct(r);
-  const double noise2 = std::max(1e-12, pulls.squaredNorm() / freedom);
+  const Vector slopes = w.array().cube();
+  const double noise2 = std::max(1e-12, pulls.squaredNorm() / freedom / slopes.mean());
 
   Vector range(p), prior(p), step(p);
   for (Eigen::Index j = 0; j < p; ++j) {
@@ -82,7 +84,7 @@ Uncertainty uncertainty_of(const std::vector<Parameter>& parameters, const std::
   Vector sd;
   for (int round = 0; round < 2; ++round) {
     for (Eigen::Index j = 0; j < p; ++j) jacobian.col(j) = derivatives.column(static_cast<std::size_t>(j), step[j]);
-    Matrix normal = jacobian.transpose() * w.asDiagonal() * jacobian;
+    Matrix normal = jacobian.transpose() * slopes.asDiagonal() * jacobian;
     normal.diagonal() += noise2 * range;
     of_rows = noise2 * normal.ldlt().solve(Matrix::Identity(p, p));
     sd = of_rows.diagonal().cwiseSqrt();
@@ -91,7 +93,7 @@ Uncertainty uncertainty_of(const std::vector<Parameter>& parameters, const std::
       step[j] = std::clamp(sd[j], kLeastStep * width, kMostStep * width);
     }
   }
-  Matrix normal = jacobian.transpose() * w.asDiagonal() * jacobian;
+  Matrix normal = jacobian.transpose() * slopes.asDiagonal() * jacobian;
   normal.diagonal() += noise2 * prior;
   const Matrix inverse = normal.ldlt().solve(Matrix::Identity(p, p));
   const double inflated = static_cast<double>(residual_count) / freedom;

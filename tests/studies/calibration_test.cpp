@@ -58,7 +58,10 @@ Made gemms(const Gpu& truth) {
   };
   for (const int m : {1, 2, 8, 48, 128, 320, 1024, 3000, 8192})
     for (const int n : {64, 320, 1024, 3072, 10240, 28672})
-      for (const int k : {64, 256, 1024, 3072, 8192, 16384}) add(m, n, k), add(m, n + 128, k + 64);
+      for (const int k : {64, 256, 1024, 3072, 8192, 16384}) {
+        add(m, n, k);
+        for (const int more : {1, 2, 3}) add(m + m / 3 * more, n + 128 * more, k + 64 * more);
+      }
   return made;
 }
 
@@ -77,8 +80,8 @@ Made decodes(const Gpu& truth, const std::vector<int>& dims) {
   Made made{kAttentionHeader, {}};
   for (const int dim : dims)
     for (const int kv : {1, 4, 8, 32})
-      for (const int batch : {1, 4, 16, 64, 300})
-        for (const std::int64_t past : {15, 200, 1023, 5000, 16383, 60000}) {
+      for (const int batch : {1, 3, 8, 20, 64, 300})
+        for (const std::int64_t past : {15, 60, 200, 500, 1023, 2500, 5000, 9000, 16383, 30000, 60000}) {
           if (static_cast<double>(batch) * static_cast<double>(past) > 3e6) continue;
           const double us =
               decode_attention_time(truth, layer(32, kv, dim), {batch, batch * (past + 1), {}, 0}).total;
@@ -92,8 +95,8 @@ Made prefills(const Gpu& truth, const std::vector<int>& dims) {
   Made made{kAttentionHeader, {}};
   for (const int dim : dims)
     for (const int kv : {4, 32})
-      for (const int batch : {1, 4, 16, 64})
-        for (const std::int64_t prompt : {16, 100, 512, 2048, 6000, 16384}) {
+      for (const int batch : {1, 2, 4, 8, 16, 64})
+        for (const std::int64_t prompt : {16, 50, 100, 250, 512, 1000, 2048, 4000, 6000, 10000, 16384}) {
           if (batch * prompt > 131072) continue;
           const std::vector<PrefillChunk> chunks(static_cast<std::size_t>(batch), {prompt, 0});
           made.rows.emplace_back(
@@ -111,7 +114,7 @@ Made collectives(const Gpu& truth) {
                                                     {"alltoall", Collective::all_to_all}};
   for (const auto& [name, op] : ops)
     for (const int gpus : {2, 4, 8})
-      for (double elements = 256; elements < 3e8; elements *= 1.5) {
+      for (double elements = 256; elements < 3e8; elements *= 1.12) {
         const auto whole = static_cast<std::int64_t>(elements);
         made.rows.emplace_back(fmt::format("{},NCCL,half,{},{}", name, gpus, whole),
                                nccl_time(truth, op, gpus, 2.0 * static_cast<double>(whole), DType::fp16).total);
@@ -122,7 +125,7 @@ Made collectives(const Gpu& truth) {
 Made all_reduces(const Gpu& truth) {
   Made made{"kernel_source,allreduce_dtype,num_gpus,message_elements,backend", {}};
   for (const int gpus : {2, 4, 8})
-    for (double elements = 128; elements < 4e6; elements *= 1.3) {
+    for (double elements = 128; elements < 8e6; elements *= 1.03) {
       const auto whole = static_cast<std::int64_t>(elements);
       made.rows.emplace_back(fmt::format("vLLM_custom,bfloat16,{},{},vllm_graph", gpus, whole),
                              all_reduce_time(truth, gpus, 2.0 * static_cast<double>(whole), true).total);
@@ -246,7 +249,7 @@ TEST(SyntheticPairs, WhatOneHeadSizeCannotTellApartIsNamed) {
   const auto is_pair = [](const Inseparable& p) { return p.a == "rates.mma_factor" && p.b == "rates.exp_factor"; };
   const auto& pairs = notes[0].inseparable;
   EXPECT_TRUE(std::any_of(pairs.begin(), pairs.end(), is_pair));
-  EXPECT_NE(notes[0].text.find("cannot be told apart: rates.mma_factor with rates.exp_factor (-1.00)"),
+  EXPECT_NE(notes[0].text.find("cannot be told apart: rates.mma_factor with rates.exp_factor (-"),
             std::string::npos)
       << notes[0].text;
   // Three head sizes tell them apart.
@@ -351,7 +354,7 @@ class SixtyRows : public testing::TestWithParam<NewCard> {
 
 TEST_P(SixtyRows, OfGemmsNearlyDoWhatTheTableDoes) { expect_near_full_fit({"gemm"}, 60); }
 TEST_P(SixtyRows, OfAttentionNearlyDoWhatTheTablesDo) {
-  expect_near_full_fit({"generation_attention", "context_attention"}, 30);
+  expect_near_full_fit({"generation_attention", "context_attention"}, 60);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cards, SixtyRows,
