@@ -55,15 +55,28 @@ std::string file_name(const MeasurementTable& table) {
   return std::filesystem::path(table.file()).filename().string();
 }
 
-// The section of another card that a kernel's parameters are in; which FlashAttention runs stays the card's.
+// Another card's attention figures, less those that only its generation of FlashAttention has.
+void take_attention(AttentionParams& to, const AttentionParams& from) {
+  const std::string kernel = to.kernel;
+  to = from;
+  to.kernel = kernel;
+  if (from.kernel == kernel) return;
+  const AttentionRates none;
+  to.fp8.reset();
+  to.rates.combine_per_split_us = none.combine_per_split_us;
+  to.rates.heat = none.heat;
+  to.rates.mask_us = none.mask_us;
+  to.rates.prefill_launch_us = none.prefill_launch_us;
+}
+
+// The section of another card that a kernel's parameters are in.
 void take_section(KernelBehaviour& to, const KernelBehaviour& from, const std::string& section) {
-  const std::string fa = to.attention.kernel, tile_fa = to.tile.attention.kernel;
   if (section == "gemm") to.gemm = from.gemm;
-  if (section == "attention") to.attention = from.attention, to.attention.kernel = fa;
+  if (section == "attention") take_attention(to.attention, from.attention);
   if (section == "moe") to.moe = from.moe;
   if (section == "collectives") to.collectives = from.collectives;
   if (section == "tile.gemm") to.tile.gemm = from.tile.gemm;
-  if (section == "tile.attention") to.tile.attention = from.tile.attention, to.tile.attention.kernel = tile_fa;
+  if (section == "tile.attention") take_attention(to.tile.attention, from.tile.attention);
 }
 
 // The tables one fit sees, and what it found.

@@ -18,8 +18,10 @@ double four_digits(double value) { return std::strtod(fmt::format("{:.4g}", valu
 
 Parameter parameter_of(const Knob& knob, bool prior) {
   Parameter p{knob.name, *knob.value, knob.low, knob.high, knob.scale, 0};
-  if (prior) {
-    p.start = std::clamp(p.start, p.low, p.high);
+  if (prior && (p.start < p.low || p.start > p.high)) {
+    // Not a figure of this kind of kernel (0: the other card's has no such part): nothing is known.
+    p.start = p.value_at((p.coordinate(p.low) + p.coordinate(p.high)) / 2);
+  } else if (prior) {
     p.prior_sd = knob.scale == Scale::log ? kPriorLogSd : kPriorRangeSd * (knob.high - knob.low);
   }
   return p;
