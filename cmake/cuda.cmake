@@ -71,4 +71,9 @@ target_include_directories(tessera-measure SYSTEM PRIVATE ${TESSERA_CUDA_INCLUDE
 get_filename_component(cuda_libraries ${TESSERA_CUDART} DIRECTORY)
 target_compile_definitions(tessera-measure PRIVATE TESSERA_CUDA_LIBRARIES="${cuda_libraries}")
 target_link_libraries(tessera-measure PRIVATE ${TESSERA_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
+# `cmake --build build --target measure_bundle`: a folder to copy to a GPU machine that cannot build.
+add_custom_target(measure_bundle
+  COMMAND sh ${PROJECT_SOURCE_DIR}/cmake/measure_bundle.sh $<TARGET_FILE:tessera-measure> ${PROJECT_SOURCE_DIR}/configs
+    ${PROJECT_BINARY_DIR}/measure-bundle
+  DEPENDS tessera-measure VERBATIM)
 set(TESSERA_CUDA_VERSION ${cuda_version})

@@ -1,5 +1,5 @@
-// Bodies of the micro-benchmarks of a card's memories. What each result means stands in
-// kernels/measure/memory_bench.cpp.
+// Bodies of the micro-benchmarks of a card's memories. What each result means stands in the *_bench.cpp of
+// kernels/measure.
 #pragma once
 
 #include "kernels/cuda/lane.hpp"

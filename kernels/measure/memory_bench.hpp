@@ -1,4 +1,5 @@
-// Micro-benchmarks of a card's memories; what each measures stands in memory_bench.cpp.
+// Micro-benchmarks of a card's memories; what each measures stands at the head of its file: memory_bench.cpp,
+// latency_bench.cpp, kv_bench.cpp.
 #pragma once
 
 #include "kernels/measure/point.hpp"

@@ -104,7 +104,8 @@ struct Plan {
   void describe(Fields& f);
 };
 
-// A name under configs/measure or a path.
+// A name under configs/measure or a path. A new section is a grid here, its describe() in plan.cpp, its line
+// in plan_sections.hpp and its expand() in points.cpp.
 Plan load_plan(const std::string& name_or_path);
 Plan parse_plan(std::string_view text, const std::string& file);
 
