@@ -36,8 +36,10 @@ bool is_fp8(const Row& row) { return row.text("kv_cache_dtype") == "fp8"; }
 bool covers(const Row& row) {
   const std::string_view kernel = row.text("kernel_source");
   const bool fa3 = kernel == "vllm_flash_attn_fa3";
-  const bool fa2 = kernel == "vllm_flash_attn" || kernel == "vllm_flash_attn_fa2";
-  return (fa3 || (fa2 && !is_fp8(row))) && row.integer("head_dim") <= 256;
+  const bool fa2 = kernel == "vllm_flash_attn" || kernel == "vllm_flash_attn_fa2" || kernel == "tessera_fa2";
+  // Our own tables hold rows past the L2 too (copies other than 1); the public ones replay one set of
+  // buffers.
+  return (fa3 || (fa2 && !is_fp8(row))) && row.integer("head_dim") <= 256 && row.integer_or("copies", 1) == 1;
 }
 
 // One row of either table as the model sees it.

@@ -179,13 +179,13 @@ int run(int argc, char** argv) {
   add_trace_commands(app, trace_options, code);
   add_kernel_commands(app, code);
 
-  for (const char* name : {"calibrate", "validate"}) {
-    CLI::App* sibling = app.add_subcommand(name, name == std::string("calibrate")
-                                                     ? "fit a GPU's kernel behaviour to measurements"
-                                                     : "predictions against measured rows");
+  for (const auto& [name, doc] : {std::pair{"calibrate", "fit a GPU's kernel behaviour to measurements"},
+                                  std::pair{"validate", "predictions against measured rows"},
+                                  std::pair{"measure", "run the CUDA kernels of a plan on the GPU here"}}) {
+    CLI::App* sibling = app.add_subcommand(name, doc);
     sibling->prefix_command();
     sibling->set_help_flag();
-    sibling->callback([&code, sibling, name] { code = run_sibling(name, sibling->remaining()); });
+    sibling->callback([&code, sibling, name = name] { code = run_sibling(name, sibling->remaining()); });
   }
 
   try {

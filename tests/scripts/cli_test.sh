@@ -56,6 +56,14 @@ expect 2 "expected a rate" cache "$scratch/zipf.bin.gz" --shards -1
 expect 2 "alpha" trace zipf --alpha -1 --out -
 expect 2 "lengths" trace generate --rate 5 --requests 10 --out -
 expect 2 "kernel" validate --measurements "$quickstart" --kernel gem --gpu h100-sxm
+expect 0 "points" measure --plan quick --dry-run
+expect 0 "budget of" measure --dry-run --budget 60
+expect 2 "did you mean 'quick'" measure --plan quik --dry-run
+expect 2 "--out: missing" measure --plan quick
+expect 2 "--budget" measure --plan quick --budget -1
+printf 'name: p\ngem: []\n' >"$scratch/plan.yaml"
+expect 2 "plan.yaml:2:1: gem" measure --plan "$scratch/plan.yaml" --dry-run
+nvidia-smi -L >/dev/null 2>&1 || expect 1 "needs a GPU" measure --plan quick --out "$scratch/m.csv"
 printf '\x80\x00\x01junk' >"$scratch/junk"
 expect 2 "junk" run "$quickstart" --trace "$scratch/junk"
 : >"$scratch/empty.csv"
