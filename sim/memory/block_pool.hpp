@@ -86,9 +86,7 @@ class BlockPool {
   // A live block with one user is given new content: whoever looked for the old no longer finds it.
   void recycle(BlockId block) {
     TESSERA_CHECK(!caching_ || nodes_[block].references == 1, "only its one user gives a block new content");
-    if (!caching_ || index_.hash_of(block) == kNoHash) return;
-    index_.erase(block);
-    ++evictions_;
+    if (caching_) forget(block);
   }
 
   // The cached block of this hash, live or free, or kNoBlock. Does not take a reference.
@@ -100,6 +98,9 @@ class BlockPool {
     TESSERA_CHECK(nodes_[block].references > 0, "only a live block is published");
     index_.insert(block, hash);
   }
+
+  // Hashes whose last cached block is dropped are appended to `log` from now on; null: to nothing.
+  void log_drops(std::vector<BlockHash>* log) { drops_ = log; }
 
   // Walks the whole pool and checks that no block is lost, doubled or miscounted. O(blocks).
   void audit() const;
@@ -116,9 +117,11 @@ class BlockPool {
   };
 
   void forget(BlockId block) {
-    if (index_.hash_of(block) == kNoHash) return;
+    const BlockHash hash = index_.hash_of(block);
+    if (hash == kNoHash) return;
     index_.erase(block);
     ++evictions_;
+    if (drops_ != nullptr && index_.find(hash) == kNoBlock) drops_->push_back(hash);
   }
 
   bool caching_;
@@ -128,6 +131,7 @@ class BlockPool {
   std::vector<Node> nodes_;
   FreeQueue queue_;
   HashIndex index_;
+  std::vector<BlockHash>* drops_ = nullptr;
 };
 
 }  // namespace tessera

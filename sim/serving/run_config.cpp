@@ -17,6 +17,8 @@ const char* folder_at(std::string_view path) {
   if (path == "fabric") return "fabrics";
   if (path == "engine.profile") return "engines";
   if (path == "gpu.kernels") return "kernels";
+  if (path == "memory.host_link") return "tiers";
+  if (path.starts_with("memory.tiers.") && path.ends_with(".device")) return "tiers";
   return nullptr;
 }
 
@@ -111,6 +113,11 @@ void MemoryConfig::describe(Fields& f) {
            {.doc = "number format of the KV cache; auto: the model's"});
   f.choice("prefix_cache", prefix_cache, {"hash", "radix", "off"}, {.doc = "reuse of equal prompt prefixes"});
   f.check(prefix_cache != "radix", "prefix_cache", "'radix' is not built yet, expected hash or off");
+  movement.describe(f);
+  f.check(!movement.moves() || allocator == "paged", movement.tiers.empty() ? "preemption" : "tiers",
+          "KV moves block by block, expected allocator: paged");
+  f.check(!movement.moves() || block_scope != "group", "block_scope",
+          "moved blocks span all layers, expected block_scope: all-layers");
 }
 
 void CostConfig::describe(Fields& f) {

@@ -11,6 +11,7 @@
 #include "models/hardware/gpu.hpp"
 #include "models/parallel/partition.hpp"
 #include "models/transformer/model.hpp"
+#include "sim/serving/movement_config.hpp"
 
 namespace tessera {
 
@@ -35,6 +36,7 @@ struct MemoryConfig {
   std::optional<std::int64_t> kv_blocks;
   std::string kv_dtype = "auto";
   std::string prefix_cache = "hash";
+  MovementConfig movement;
   void describe(Fields& f);
 };
 
