@@ -51,7 +51,11 @@ struct ExplainOptions {
   std::vector<std::string> compare;      // shapes (kv)
   std::vector<std::int64_t> batches{0};  // 0: as many as fit
   std::int64_t seats = 256;
-  std::string layers;  // "16-31": a pipeline stage (kv)
+  std::string layers;              // "16-31": a pipeline stage (kv)
+  std::vector<std::string> links;  // devices (tier)
+  double tflops = 0;               // of one GPU (tier); 0: its datasheet's
+  std::string engine = "vllm-0.19";
+  std::string copy_unit = "layer";  // (swap)
   bool json = false;
 };
 int explain_command(const ExplainOptions& options);
@@ -59,6 +63,8 @@ int explain_command(const ExplainOptions& options);
 struct Model;
 int explain_kv_compare(const ExplainOptions& options, const Model& model);
 int explain_kv_claims(const ExplainOptions& options);
+int explain_tier(const ExplainOptions& options, const Model& model);
+int explain_swap(const ExplainOptions& options, const Model& model);
 
 int list_command(const std::string& what, bool json);
 int config_schema_command(bool json);

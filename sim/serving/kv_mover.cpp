@@ -94,8 +94,8 @@ KvMover::Fetch KvMover::fetch(Slot slot, std::span<const BlockHash> hashes, std:
   }
   if (stack_.tiers() == 0) return {};
   const auto first = static_cast<std::size_t>(cached / spec_.block_tokens);
-  const auto last = std::min(hashes.size(),
-                             static_cast<std::size_t>(std::min(target - 1, most) / spec_.block_tokens));
+  const auto last =
+      std::min(hashes.size(), static_cast<std::size_t>(std::min(target - 1, most) / spec_.block_tokens));
   if (last <= first) return {};
   count_.looked_up_blocks += static_cast<std::int64_t>(last - first);
   const std::size_t found = stack_.find(hashes.subspan(first, last - first));

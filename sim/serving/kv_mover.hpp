@@ -1,7 +1,7 @@
 // What moves KV in and out of one engine's HBM, and when that is better than computing it again.
 //
-// Loads. A request that is admitted finds its prompt's front in HBM and what follows in the tiers; of that the
-// rule `split` says what is loaded:
+// Loads. A request that is admitted finds its prompt's front in HBM and what follows in the tiers; of that
+// the rule `split` says what is loaded:
 //   load       all of it
 //   cost       all if it would be here before it could be computed again, else nothing
 //   both-ends  the front is computed while the back is loaded, so that both end together (Cake,
@@ -10,9 +10,9 @@
 // layerwise, the step waits for each layer's share: it takes first piece + max(compute, load) at least.
 //
 // Preemption. swap copies a request's blocks to host memory and brings back those that HBM no longer has;
-// recompute drops them; cost compares both transfers with the prefill it would take. The next step starts when
-// the copies are out, as what they leave is given to others at once.
-// Estimates see the links' present queues, and an otherwise idle GPU.
+// recompute drops them; cost compares both transfers with the prefill it would take. The next step starts
+// when the copies are out, as what they leave is given to others at once. Estimates see the links' present
+// queues, and an otherwise idle GPU.
 #pragma once
 
 #include <cstdint>
@@ -85,8 +85,8 @@ class KvMover {
   }
   // The request's `computed` tokens of a later `target` leave HBM, from `earliest` on: when they are out, or
   // nothing where they are dropped instead.
-  std::optional<std::int64_t> swap_out(Slot slot, std::int64_t computed, std::int64_t target, std::int64_t now,
-                                       std::int64_t earliest);
+  std::optional<std::int64_t> swap_out(Slot slot, std::int64_t computed, std::int64_t target,
+                                       std::int64_t now, std::int64_t earliest);
 
   [[nodiscard]] const KvMoverSpec& spec() const { return spec_; }
   [[nodiscard]] const TierStack& stack() const { return stack_; }

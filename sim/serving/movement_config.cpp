@@ -8,6 +8,7 @@
 #include "models/base/error.hpp"
 #include "models/base/text.hpp"
 #include "models/base/units.hpp"
+#include "sim/serving/kv_mover.hpp"
 
 namespace tessera {
 namespace {
@@ -15,6 +16,12 @@ namespace {
 constexpr double kGib = 1073741824.0;
 // About 100 bytes of state each.
 constexpr std::int64_t kMostTierBlocks = std::int64_t{1} << 24;
+
+// A device written in place has rates; without a name of its own it would pass for none.
+void name_in_place(Ref<TierDevice>& device) {
+  if (device->read_gb_s > 0 && (device.name == "none" || device.name == "auto"))
+    device.name = device->name = "custom";
+}
 
 }  // namespace
 
@@ -29,9 +36,11 @@ void CompressionConfig::describe(Fields& f) {
 
 void TierConfig::describe(Fields& f) {
   f.field("name", name, {.doc = "a name for the tier", .required = true});
-  f.reference("device", device, "tiers", {.doc = "what it is reached over beyond host memory; none: it is host memory"});
+  f.reference("device", device, "tiers",
+              {.doc = "what it is reached over beyond host memory; none: it is host memory"});
   f.field("capacity_gib", capacity_gib,
           {.doc = "room for blocks, as stored", .unit = "GiB", .min = 1e-6, .max = 1e9, .required = true});
+  name_in_place(device);
   f.choice("policy", policy, tier_policy_names(), {.doc = "which block goes first"});
   f.choice("write", write, {"through", "on-evict"},
            {.doc = "when blocks come down: when computed, or when the level above drops them"});
@@ -46,13 +55,15 @@ void TierConfig::describe(Fields& f) {
            .min = 0,
            .max = 1e6});
   f.optional_group("compression", compression, {.doc = "blocks are compressed in host memory on their way"});
-  f.field("backlog_s", backlog_s,
-          {.doc = "no block is written while its link is busy for longer", .unit = "s", .min = 0, .max = 1e4});
+  f.field(
+      "backlog_s", backlog_s,
+      {.doc = "no block is written while its link is busy for longer", .unit = "s", .min = 0, .max = 1e4});
   f.check(!name.empty(), "name", "is empty, expected a name");
   f.check(placement != "exclusive" || write == "on-evict", "write",
           "an exclusive tier never holds what HBM holds, expected write: on-evict");
-  f.check(placement != "exclusive" || find_tier_policy(policy).can_erase, "policy",
-          "cannot give up a block that is loaded, expected lru, sieve, slru or s3-fifo for an exclusive tier");
+  f.check(
+      placement != "exclusive" || find_tier_policy(policy).can_erase, "policy",
+      "cannot give up a block that is loaded, expected lru, sieve, slru or s3-fifo for an exclusive tier");
   f.check(policy != "length-aware" || write == "through", "policy",
           "length-aware needs write: through, as what is dropped brings no position");
   f.check(pool_gb_s == 0 || scope == "global", "pool_gb_s", "belongs to scope: global");
@@ -63,10 +74,12 @@ void TierConfig::describe(Fields& f) {
 void MovementConfig::describe(Fields& f) {
   f.choice("preemption", preemption, {"recompute", "swap", "cost"},
            {.doc = "a preempted request's KV is computed again, kept in host memory, or what is faster"});
-  f.field("swap_gib", swap_gib,
-          {.doc = "host memory for preempted requests (vLLM V0's default)", .unit = "GiB", .min = 0, .max = 1e6});
+  f.field(
+      "swap_gib", swap_gib,
+      {.doc = "host memory for preempted requests (vLLM V0's default)", .unit = "GiB", .min = 0, .max = 1e6});
   f.reference("host_link", host_link, "tiers",
               {.doc = "between one GPU and its host; auto: the GPU's pcie_gb_s"});
+  name_in_place(host_link);
   f.choice("copy_unit", copy_unit, {"block", "layer"},
            {.doc = "what one copy over the host link moves: a block of all layers, or K or V of one layer "
                    "(vLLM before 0.12)"});
@@ -82,8 +95,9 @@ void MovementConfig::describe(Fields& f) {
   for (std::size_t i = 0; i < tiers.size(); ++i) {
     f.check(names.insert(tiers[i].name).second, "tiers",
             fmt::format("two tiers are called '{}', expected a name each", tiers[i].name));
-    f.check(i == 0 || tiers[i].device.name != "none", "tiers",
-            fmt::format("'{}' has no device, expected one: only the first tier is host memory", tiers[i].name));
+    f.check(
+        i == 0 || tiers[i].device.name != "none", "tiers",
+        fmt::format("'{}' has no device, expected one: only the first tier is host memory", tiers[i].name));
   }
 }
 
@@ -146,10 +160,11 @@ std::shared_ptr<KvMoverSpec> movement_spec(const MovementConfig& config, const G
           from.name, human_bytes(from.capacity_gib * kGib), block_tokens, human_bytes(bytes / tier.ratio)));
     all += static_cast<std::int64_t>(std::min(blocks, 1e15)) * (tier.global ? 1 : engines);
     if (all > kMostTierBlocks)
-      throw InputError(fmt::format(
-          "memory.tiers: {} blocks of {} tokens in all engines' tiers up to '{}', expected at most {}; larger "
-          "memory.block_tokens make fewer",
-          human_count(all), block_tokens, from.name, human_count(kMostTierBlocks)));
+      throw InputError(
+          fmt::format("memory.tiers: {} blocks of {} tokens in all engines' tiers up to '{}', expected at "
+                      "most {}; larger "
+                      "memory.block_tokens make fewer",
+                      human_count(all), block_tokens, from.name, human_count(kMostTierBlocks)));
     tier.capacity_blocks = static_cast<std::uint32_t>(blocks);
     spec->homes.push_back(tier.global ? std::make_shared<TierHome>(tier, spec->block) : nullptr);
     spec->tiers.push_back(std::move(tier));

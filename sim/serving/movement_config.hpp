@@ -1,4 +1,5 @@
-// What a user says about KV that moves: the part of `memory:` about preemption and tiers, and what becomes of it.
+// What a user says about KV that moves: the part of `memory:` about preemption and tiers, and what becomes of
+// it.
 #pragma once
 
 #include <memory>
@@ -10,9 +11,10 @@
 #include "models/hardware/gpu.hpp"
 #include "models/hardware/tier_device.hpp"
 #include "models/parallel/partition.hpp"
-#include "sim/serving/kv_mover.hpp"
 
 namespace tessera {
+
+struct KvMoverSpec;
 
 struct CompressionConfig {
   double ratio = 1;
@@ -53,8 +55,8 @@ TierDevice host_link_of(const MovementConfig& config, const Gpu& gpu);
 // Copies over the host link that one block takes: all of it, or K and V of every layer apart.
 std::int64_t pieces_of(const std::string& copy_unit, const KvLayout& kv);
 
-// Null where nothing moves. Homes of global tiers are made once, for all engines of the run. Throws InputError
-// where a tier holds no block or all together more than can be simulated.
+// Null where nothing moves. Homes of global tiers are made once, for all engines of the run. Throws
+// InputError where a tier holds no block or all together more than can be simulated.
 std::shared_ptr<KvMoverSpec> movement_spec(const MovementConfig& config, const Gpu& gpu,
                                            const RankModel& rank, std::int64_t block_tokens,
                                            std::int64_t max_batched_tokens, std::int64_t engines);

@@ -82,9 +82,8 @@ MovementReport movement_report(const std::vector<std::unique_ptr<Replica>>& repl
       tier.store.erased += store.count().erased, tier.store.refused += store.count().refused;
     }
     if (seconds > 0)
-      tier.drive_writes_per_day =
-          static_cast<double>(tier.store.inserted) /
-          static_cast<double>(tier.capacity_blocks * tier.stores) / (seconds / 86400);
+      tier.drive_writes_per_day = static_cast<double>(tier.store.inserted) /
+                                  static_cast<double>(tier.capacity_blocks * tier.stores) / (seconds / 86400);
     report.tiers.push_back(tier);
     if (!links.empty()) {
       report.links.push_back(report_of(links, seconds));

@@ -16,9 +16,9 @@ class Metrics;
 // One direction of one link, or of the links of its kind.
 struct LinkTraffic {
   std::int64_t transfers = 0, bytes = 0;
-  double queued_s = 0;  // mean wait of a transfer
-  double busy = 0;      // share of the run
-  double gb_s = 0;      // bytes / run, all links of the kind
+  double queued_s = 0;         // mean wait of a transfer
+  double busy = 0;             // share of the run
+  double gb_s = 0;             // bytes / run, all links of the kind
   double percent_of_peak = 0;  // of gb_s / the links' peak one way
   double gb_s_when_busy = 0;   // of one link
 };

@@ -4,6 +4,7 @@
 
 #include "models/base/check.hpp"
 #include "models/base/error.hpp"
+#include "sim/serving/kv_mover.hpp"
 
 namespace tessera {
 
@@ -19,6 +20,8 @@ Replica::Replica(const ReplicaSpec& spec, StepCost& cost, Metrics& metrics)
   TESSERA_CHECK(spec.max_batched_tokens >= spec.max_num_seqs, "every decode fits the token budget");
   if (spec.movement != nullptr) mover_ = std::make_unique<KvMover>(*spec.movement, cost);
 }
+
+Replica::~Replica() = default;
 
 Replica::Slot Replica::new_slot() {
   if (!free_slots_.empty()) {
@@ -161,7 +164,7 @@ bool Replica::schedule(std::int64_t now) {
   chunks_.clear();
   waits_for_room_ = false;
   now_ps_ = now;
-  step_load_ = {};
+  load_first_ps_ = load_end_ps_ = 0;
   for (auto it = waiting_.rbegin(); it != waiting_.rend() && seqs_[*it].record.queued_ps < 0; ++it)
     seqs_[*it].record.queued_ps = now;
 
@@ -182,8 +185,7 @@ bool Replica::schedule(std::int64_t now) {
   const bool load_waits = !loading_.empty() && resume_loaded(now, budget);
   if (!preempted && !partial_preempted && !load_waits) admit(now, budget);
   earliest_load_ps_ = kNever;
-  for (const Slot slot : loading_)
-    earliest_load_ps_ = std::min(earliest_load_ps_, seqs_[slot].load_ready_ps);
+  for (const Slot slot : loading_) earliest_load_ps_ = std::min(earliest_load_ps_, seqs_[slot].load_ready_ps);
 
   if (shape.decodes == 0 && chunks_.empty()) return false;
   // From here on only a finish, an arrival or a shortage of blocks can change what a step does.
@@ -271,9 +273,9 @@ bool Replica::continue_partial(std::int64_t& budget) {
   return preempted;
 }
 
-// Schedules requests whose blocks have come, in order of admission. Where one finds no room for the rest of its
-// prompt, later ones that still wait give way; if there are none it waits, and nobody is admitted meanwhile.
-// True if anyone was preempted or waits for room.
+// Schedules requests whose blocks have come, in order of admission. Where one finds no room for the rest of
+// its prompt, later ones that still wait give way; if there are none it waits, and nobody is admitted
+// meanwhile. True if anyone was preempted or waits for room.
 bool Replica::resume_loaded(std::int64_t now, std::int64_t& budget) {
   bool short_of_room = false;
   for (std::size_t i = 0; i < loading_.size() && budget > 0 && partial_ == kNone;) {
@@ -319,9 +321,8 @@ std::int64_t Replica::begin_load(Slot slot, std::int64_t now, std::int64_t budge
   std::int64_t room = static_cast<std::int64_t>(memory_->room_to_grow());
   if (!spec_.memory.reserve_full_prompt && !spec_.memory.allocate_full_prompt)
     room = std::max<std::int64_t>(0, room - (std::min<std::int64_t>(budget, seq.target) / block + 2));
-  const KvMover::Fetch fetch =
-      mover_->fetch(slot, memory_->prompt_hashes(slot), seq.computed, seq.target,
-                    seq.computed + room * block, now);
+  const KvMover::Fetch fetch = mover_->fetch(slot, memory_->prompt_hashes(slot), seq.computed, seq.target,
+                                             seq.computed + room * block, now);
   const std::int64_t tokens = fetch.to - fetch.from;
   if (tokens == 0) return 0;
   if (mover_->spec().mode == LoadMode::layerwise) {
@@ -330,8 +331,8 @@ std::int64_t Replica::begin_load(Slot slot, std::int64_t now, std::int64_t budge
     static_cast<void>(fits);
     seq.computed = static_cast<std::int32_t>(fetch.to);
     resident_ += tokens;
-    step_load_.first_ps = std::max(step_load_.first_ps, fetch.first_ps);
-    step_load_.end_ps = std::max(step_load_.end_ps, fetch.end_ps);
+    load_first_ps_ = std::max(load_first_ps_, fetch.first_ps);
+    load_end_ps_ = std::max(load_end_ps_, fetch.end_ps);
     return tokens;
   }
   const bool held = memory_->hold(slot, fetch.to, seq.target);
@@ -422,11 +423,11 @@ void Replica::preempt(Slot victim) {
   if (loads) loading_.erase(waits);
   if (mover_ != nullptr && seq.load_to > 0) ++mover_->count().cancelled_loads;
   if (mover_ != nullptr && !last_in_flight && !loads && seq.load_to == 0)
-    not_before_ps_ = std::max(
-        not_before_ps_, mover_
-                            ->swap_out(victim, seq.computed, seq.record.input_tokens + seq.emitted, now_ps_,
-                                       std::max(now_ps_, gpu_free_ps_))
-                            .value_or(0));
+    not_before_ps_ =
+        std::max(not_before_ps_, mover_
+                                     ->swap_out(victim, seq.computed, seq.record.input_tokens + seq.emitted,
+                                                now_ps_, std::max(now_ps_, gpu_free_ps_))
+                                     .value_or(0));
   seq.load_from = seq.load_to = 0;
   leave_memory(victim, !last_in_flight);
   leave_running(victim);
@@ -467,10 +468,10 @@ void Replica::launch(std::int64_t now, const StepPrice& price, std::int64_t step
   if (duration >= kNever - flight_->start_ps)
     throw RunError("the backlog runs past 106 days, the end of simulated time");
   flight_->end_ps = flight_->start_ps + duration;
-  if (step_load_.end_ps > flight_->start_ps) {
+  if (load_end_ps_ > flight_->start_ps) {
     // Layers are loaded one after the other: the first must be there to begin, the last to end.
-    const std::int64_t end = std::max(std::max(flight_->start_ps, step_load_.first_ps) + duration,
-                                      step_load_.end_ps + duration / mover_->spec().layers);
+    const std::int64_t end = std::max(std::max(flight_->start_ps, load_first_ps_) + duration,
+                                      load_end_ps_ + duration / mover_->spec().layers);
     mover_->count().stall_ps += end - flight_->end_ps;
     flight_->end_ps = end;
   }

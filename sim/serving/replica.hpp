@@ -10,7 +10,8 @@
 //   * admission needs a seat, blocks for the chunk and (reserve_full_prompt) blocks for all known tokens;
 //   * prefix hits cover full blocks only and never the last token; a freed block stays findable until it
 //     is reused, freed requests give back their tail first;
-//   * where KV moves (kv_mover.hpp), an admitted request whose blocks come from a tier or from swap space takes
+//   * where KV moves (kv_mover.hpp), an admitted request whose blocks come from a tier or from swap space
+//   takes
 //     its place among the running ones and is scheduled when they are there, after the partial prefill and
 //     before new requests; asynchronous loads need no step, layer-wise ones stretch theirs;
 //   * a request whose last token is in flight is not scheduled but keeps seat and blocks until that step's
@@ -31,11 +32,13 @@
 
 #include "sim/serving/decode_set.hpp"
 #include "sim/serving/kv_memory.hpp"
-#include "sim/serving/kv_mover.hpp"
 #include "sim/serving/metrics.hpp"
 #include "sim/serving/step.hpp"
 
 namespace tessera {
+
+class KvMover;
+struct KvMoverSpec;
 
 struct ReplicaSpec {
   std::int64_t max_num_seqs = 256;
@@ -67,6 +70,9 @@ struct Arrival {
 class Replica {
  public:
   Replica(const ReplicaSpec& spec, StepCost& cost, Metrics& metrics);
+  ~Replica();
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
 
   // Plays every action before `until_ps`.
   void advance(std::int64_t until_ps);
@@ -160,7 +166,7 @@ class Replica {
   std::vector<Slot> loading_;               // running requests that wait for their blocks, as admitted
   std::int64_t earliest_load_ps_ = kNever;  // of those
   std::int64_t not_before_ps_ = 0;          // the next step overwrites blocks whose content leaves until then
-  TierLink::Transfer step_load_{};          // what the step being filled loads layer by layer
+  std::int64_t load_first_ps_ = 0, load_end_ps_ = 0;  // of what the step being filled loads layer by layer
   struct Stored {
     Slot slot;
     std::int64_t before, after;

@@ -126,7 +126,8 @@ void warn_of_limits(const RunConfig& config, const RankModel& rank, bool grouped
 }
 
 bool shares_a_tier(const KvMoverSpec& movement) {
-  return std::any_of(movement.tiers.begin(), movement.tiers.end(), [](const TierSpec& t) { return t.global; });
+  return std::any_of(movement.tiers.begin(), movement.tiers.end(),
+                     [](const TierSpec& t) { return t.global; });
 }
 
 // Engines that share a tier act in order of time, the first named first where times are equal.
@@ -150,8 +151,7 @@ void advance_together(const std::vector<std::unique_ptr<Replica>>& replicas, std
 
 void warn_of_tiers(const RunConfig& config, const KvMoverSpec& movement, bool named,
                    std::vector<std::string>& warnings) {
-  if (!named)
-    warnings.push_back("tiers stay empty: the trace does not say which prompts share blocks");
+  if (!named) warnings.push_back("tiers stay empty: the trace does not say which prompts share blocks");
   if (config.memory.prefix_cache == "off" && !movement.tiers.front().write_through)
     warnings.push_back(
         "tiers stay empty: with prefix_cache off HBM keeps nothing that could be written on evict, expected "
@@ -246,10 +246,12 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   ReplicaSpec spec = replica_spec(config, limits, usable);
   if (config.memory.movement.moves() && plan != nullptr)
     throw InputError(
-        "memory.block_scope: this model's layers keep windows, so blocks belong to groups of layers; moving KV "
+        "memory.block_scope: this model's layers keep windows, so blocks belong to groups of layers; moving "
+        "KV "
         "needs memory.block_scope: all-layers");
-  const std::shared_ptr<KvMoverSpec> movement = movement_spec(
-      config.memory.movement, *config.gpu, rank, limits.block_tokens, limits.max_batched_tokens, config.replicas);
+  const std::shared_ptr<KvMoverSpec> movement =
+      movement_spec(config.memory.movement, *config.gpu, rank, limits.block_tokens, limits.max_batched_tokens,
+                    config.replicas);
   spec.movement = movement;
   if (movement != nullptr && !movement->tiers.empty()) {
     spec.memory.keep_drops = true;

@@ -36,13 +36,14 @@ double TierLink::piece_ps(Direction direction, std::int64_t piece_bytes, bool ot
 std::int64_t TierLink::duration(Direction direction, std::int64_t pieces, std::int64_t piece_bytes) const {
   const double ps = static_cast<double>(pieces) * piece_ps(direction, piece_bytes, false);
   if (!(ps < kEndOfTime))
-    throw RunError("a transfer over " + spec_.name + " takes longer than 106 days, the end of simulated time");
+    throw RunError("a transfer over " + spec_.name +
+                   " takes longer than 106 days, the end of simulated time");
   return static_cast<std::int64_t>(std::ceil(ps));
 }
 
-std::int64_t TierLink::backlog_ps(Direction direction, std::int64_t now) const {
+std::int64_t TierLink::backlog_ps(Direction direction, std::int64_t from) const {
   const std::vector<Stretch>& busy = busy_[index(direction)];
-  return busy.empty() ? 0 : std::max<std::int64_t>(0, busy.back().to - now);
+  return busy.empty() ? 0 : std::max<std::int64_t>(0, busy.back().to - from);
 }
 
 template <class Take>
@@ -51,7 +52,8 @@ TierLink::Transfer TierLink::walk(Direction direction, std::int64_t pieces, std:
   const std::vector<Stretch>& own = busy_[index(direction)];
   const std::vector<Stretch>& other = busy_[1 - index(direction)];
   const auto after = [](const std::vector<Stretch>& all, std::int64_t t) {
-    return std::upper_bound(all.begin(), all.end(), t, [](std::int64_t v, const Stretch& s) { return v < s.to; });
+    return std::upper_bound(all.begin(), all.end(), t,
+                            [](std::int64_t v, const Stretch& s) { return v < s.to; });
   };
   const double alone_ps = piece_ps(direction, piece_bytes, false);
   const double beside_ps = piece_ps(direction, piece_bytes, true);
@@ -75,7 +77,8 @@ TierLink::Transfer TierLink::walk(Direction direction, std::int64_t pieces, std:
       if (!(needs < kEndOfTime - static_cast<double>(at)))
         throw RunError("the backlog of " + spec_.name + " runs past 106 days, the end of simulated time");
       // The first piece: as if the pieces went one by one at this pace.
-      if (result.first_ps < 0) result.first_ps = at + static_cast<std::int64_t>(std::ceil(std::min(each, needs)));
+      if (result.first_ps < 0)
+        result.first_ps = at + static_cast<std::int64_t>(std::ceil(std::min(each, needs)));
       const auto whole = static_cast<std::int64_t>(std::ceil(needs));
       if (until == kNever || whole <= until - at) {
         take(at, at + whole);
@@ -108,9 +111,10 @@ TierLink::Transfer TierLink::submit(Direction direction, std::int64_t pieces, st
   }
   if (pieces == 0) return {earliest, earliest};
   taken_.clear();
-  const Transfer result = walk(direction, pieces, piece_bytes, earliest, [this](std::int64_t from, std::int64_t to) {
-    if (to > from) taken_.push_back({from, to});
-  });
+  const Transfer result =
+      walk(direction, pieces, piece_bytes, earliest, [this](std::int64_t from, std::int64_t to) {
+        if (to > from) taken_.push_back({from, to});
+      });
   Use& use = use_[index(direction)];
   ++use.transfers;
   use.bytes += pieces * piece_bytes;

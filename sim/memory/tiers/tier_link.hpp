@@ -56,8 +56,8 @@ class TierLink {
   // Time on an idle link, latency left out.
   [[nodiscard]] std::int64_t duration(Direction direction, std::int64_t pieces,
                                       std::int64_t piece_bytes) const;
-  // How long after `now` the direction has reservations.
-  [[nodiscard]] std::int64_t backlog_ps(Direction direction, std::int64_t now) const;
+  // How long after `from` the direction has reservations.
+  [[nodiscard]] std::int64_t backlog_ps(Direction direction, std::int64_t from) const;
 
   [[nodiscard]] const Spec& spec() const { return spec_; }
   [[nodiscard]] const Use& use(Direction direction) const { return use_[index(direction)]; }

@@ -17,9 +17,13 @@ namespace tessera {
 namespace {
 
 template <class P>
-concept Erases = requires(P policy, std::uint32_t id) { policy.erase(id); };
+concept Erases = requires(P policy, std::uint32_t id) {
+  policy.erase(id);
+};
 template <class P>
-concept GoesTo = requires(P policy, std::uint32_t position) { policy.go_to(position); };
+concept GoesTo = requires(P policy, std::uint32_t position) {
+  policy.go_to(position);
+};
 
 template <class P>
 class PolicyOf final : public TierPolicy {
@@ -57,8 +61,12 @@ constexpr TierPolicyEntry entry(const char* name, bool remembers = false) {
 }
 
 constexpr std::array kPolicies{
-    entry<Lru<>>("lru"),           entry<Fifo<>>("fifo"), entry<Sieve<>>("sieve"), entry<Lfu<>>("lfu"),
-    entry<Slru>("slru"),           entry<S3Fifo>("s3-fifo", true),
+    entry<Lru<>>("lru"),
+    entry<Fifo<>>("fifo"),
+    entry<Sieve<>>("sieve"),
+    entry<Lfu<>>("lfu"),
+    entry<Slru>("slru"),
+    entry<S3Fifo>("s3-fifo", true),
     entry<LengthAware>("length-aware"),
 };
 

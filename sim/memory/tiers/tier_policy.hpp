@@ -1,5 +1,5 @@
-// The replacement policies a tier may use, by name: those of sim/memory/replacement whose rule can be asked for
-// a victim (evict) and, for exclusive tiers, told that a block has left (erase). One line each in
+// The replacement policies a tier may use, by name: those of sim/memory/replacement whose rule can be asked
+// for a victim (evict) and, for exclusive tiers, told that a block has left (erase). One line each in
 // tier_policy.cpp.
 #pragma once
 

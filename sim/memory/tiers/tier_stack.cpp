@@ -19,8 +19,7 @@ TierLink::Transfer hop(TierLink& link, Direction direction, std::int64_t pieces,
 TierLink::Transfer hop(const TierLink& link, Direction direction, std::int64_t pieces, std::int64_t bytes,
                        const TierLink::Transfer& from) {
   const std::int64_t all = link.duration(direction, pieces, bytes);
-  return link.estimate(direction, pieces, bytes,
-                       std::max(from.first_ps, from.end_ps + all / pieces - all));
+  return link.estimate(direction, pieces, bytes, std::max(from.first_ps, from.end_ps + all / pieces - all));
 }
 
 TierLink plain_link(const std::string& name, double read_gb_s, double write_gb_s) {
@@ -142,8 +141,7 @@ TierStack::Load TierStack::estimate(std::span<const BlockHash> hashes, std::int6
   return all;
 }
 
-TierStack::Load TierStack::load(std::span<const BlockHash> hashes, std::uint32_t position,
-                                std::int64_t now) {
+TierStack::Load TierStack::load(std::span<const BlockHash> hashes, std::uint32_t position, std::int64_t now) {
   group(hashes, position);
   Load all{now, now};
   const std::size_t front = hashes.empty() ? levels_.size() : where(hashes.front());
@@ -169,7 +167,8 @@ TierStack::Load TierStack::load(std::span<const BlockHash> hashes, std::uint32_t
         store.touch(level.blocks[i], level.positions[i]);
         store.pin(level.blocks[i], read_until);
       }
-      if (keep && put(0, level.blocks[i], level.positions[i], in_host.end_ps, now)) ++levels_[0].count.promoted;
+      if (keep && put(0, level.blocks[i], level.positions[i], in_host.end_ps, now))
+        ++levels_[0].count.promoted;
     }
   }
   settle(now);
@@ -190,7 +189,8 @@ void TierStack::write_from_host(std::size_t tier, std::span<const BlockHash> has
   Level& level = levels_[tier];
   const auto blocks = static_cast<std::int64_t>(hashes.size());
   if (blocks == 0) return;
-  if (level.device && level.device->backlog_ps(Direction::write, now) > level.spec.most_backlog_ps) {
+  if (level.device &&
+      level.device->backlog_ps(Direction::write, from.first_ps) > level.spec.most_backlog_ps) {
     level.count.left_out += blocks;
     return;
   }
@@ -261,7 +261,7 @@ void TierStack::computed(std::span<const BlockHash> hashes, std::uint32_t positi
     std::int64_t limit = 0;
     for (const Level& level : levels_)
       if (level.spec.write_through) limit = std::max(limit, level.spec.most_backlog_ps);
-    if (host_.backlog_ps(Direction::write, now) > limit) {
+    if (host_.backlog_ps(Direction::write, ready) > limit) {
       for (Level& level : levels_)
         if (level.spec.write_through) level.count.left_out += static_cast<std::int64_t>(run.size());
       continue;

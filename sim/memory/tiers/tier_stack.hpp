@@ -9,7 +9,7 @@
 //   inclusive       a loaded block stays in its tier, and one from below host memory is kept there too
 //   exclusive       it leaves its tier, and comes back when HBM drops it
 // A global tier is one store for all engines, each over its own device; `pool_gb_s` bounds them together.
-// Writes are left out (counted) while a link's backlog is longer than the tier's limit.
+// Writes are left out (counted) that would find a link busy for longer than the tier's limit.
 // Left out: space in host memory for what is in transit, failures, what copies take from HBM and compute.
 #pragma once
 
@@ -49,18 +49,18 @@ struct BlockShape {
 struct TierHome {
   TierHome(const TierSpec& spec, const BlockShape& block);
   TierStore store;
-  std::int64_t stored_bytes;         // of one block
+  std::int64_t stored_bytes;  // of one block
   std::optional<TierLink> pool;
 };
 
 class TierStack {
  public:
-  struct Count {                     // of one tier, blocks
-    std::int64_t loaded = 0;         // from here to HBM
-    std::int64_t stored = 0;         // written here from above
-    std::int64_t promoted = 0;       // kept here on their way up
-    std::int64_t prefetched = 0;     // brought here while their request waited
-    std::int64_t left_out = 0;       // writes given up for the backlog
+  struct Count {                  // of one tier, blocks
+    std::int64_t loaded = 0;      // from here to HBM
+    std::int64_t stored = 0;      // written here from above
+    std::int64_t promoted = 0;    // kept here on their way up
+    std::int64_t prefetched = 0;  // brought here while their request waited
+    std::int64_t left_out = 0;    // writes given up for the backlog
   };
   using Load = TierLink::Transfer;
 
@@ -70,7 +70,8 @@ class TierStack {
 
   // How many of `hashes` from the front are in some tier; what the calls below may name.
   std::size_t find(std::span<const BlockHash> hashes);
-  // When those blocks would be in HBM if asked for now, and bringing them there. All must be in some tier.
+  // When those blocks would be in HBM if asked for now (at the latest, where they lie in several tiers), and
+  // bringing them there. All must be in some tier.
   // `position`: blocks of the prompt before the first.
   [[nodiscard]] Load estimate(std::span<const BlockHash> hashes, std::int64_t now) const;
   Load load(std::span<const BlockHash> hashes, std::uint32_t position, std::int64_t now);

@@ -1,4 +1,5 @@
-// What one tier holds: blocks by hash, which of them go first, which must stay and from when each can be read.
+// What one tier holds: blocks by hash, which of them go first, which must stay and from when each can be
+// read.
 //
 // Blocks get dense ids for the policy. An id is used again only after its block has left and, where a policy
 // remembers what it evicted, after that memory has passed: ids freed first are used first and there are twice
