@@ -17,6 +17,7 @@ struct RunOptions {
   std::vector<std::string> overrides;
   std::string out;
   std::optional<std::int64_t> seed;
+  bool memory_map = false;
   bool json = false;
   bool quiet = false;
 };
@@ -56,6 +57,7 @@ struct ExplainOptions {
   double tflops = 0;               // of one GPU (tier); 0: its datasheet's
   std::string engine = "vllm-0.19";
   std::string copy_unit = "layer";  // (swap)
+  std::string prefix = "2048";      // tokens all sequences share (cascade)
   bool json = false;
 };
 int explain_command(const ExplainOptions& options);
@@ -65,6 +67,7 @@ int explain_kv_compare(const ExplainOptions& options, const Model& model);
 int explain_kv_claims(const ExplainOptions& options);
 int explain_tier(const ExplainOptions& options, const Model& model);
 int explain_swap(const ExplainOptions& options, const Model& model);
+int explain_cascade(const ExplainOptions& options, const Model& model);
 
 int list_command(const std::string& what, bool json);
 int config_schema_command(bool json);

@@ -79,8 +79,9 @@ TierLink::Transfer TierLink::walk(Direction direction, std::int64_t pieces, std:
       // The first piece: as if the pieces went one by one at this pace.
       if (result.first_ps < 0)
         result.first_ps = at + static_cast<std::int64_t>(std::ceil(std::min(each, needs)));
-      const auto whole = static_cast<std::int64_t>(std::ceil(needs));
-      if (until == kNever || whole <= until - at) {
+      // What would be left for less than a picosecond is not worth another stretch.
+      if (until == kNever || needs <= static_cast<double>(until - at) + 1) {
+        const auto whole = std::min(static_cast<std::int64_t>(std::ceil(needs)), until - at);
         take(at, at + whole);
         at += whole;
         break;

@@ -89,6 +89,8 @@ TEST(MovementConfig, BadOnesAreRefusedWithTheReason) {
   expect_error("preemption: swap, allocator: contiguous-pow2", "allocator: paged");
   expect_error("preemption: swap, swap_gib: -1", "swap_gib");
   expect_error("preemption: swap, block_scope: group", "block_scope");
+  expect_error("preemption: swap, prefix_cache: radix", "expected hash or off");
+  EXPECT_NE(outcome("preemption: swap", {"sampling.n=2"}).find("sampling.n: 2 answers"), std::string::npos);
 }
 
 TEST(MovementConfig, AModelWithWindowsNeedsBlocksOfAllLayers) {
