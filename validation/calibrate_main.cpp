@@ -14,6 +14,7 @@
 
 #include "models/base/text.hpp"
 #include "validation/calibrate.hpp"
+#include "validation/layer_rows.hpp"
 
 namespace {
 
@@ -46,7 +47,7 @@ void run(const Arguments& args) {
     borrow(gpu, text.substr(0, equals), load_gpu(text.substr(equals + 1)));
   }
   std::vector<MeasurementTable> tables;
-  for (const std::string& file : args.files) tables.push_back(MeasurementTable::load(file));
+  for (const std::string& file : args.files) tables.push_back(load_measurements(file));
   const Cost cost = parse_cost(args.cost);
   CalibrateOptions options;
   options.folds = args.folds >= 0 ? args.folds : cost == Cost::tile ? 0 : options.folds;

@@ -47,8 +47,7 @@ class Row {
 
 class MeasurementTable {
  public:
-  // Throws InputError: no such file, a broken gzip stream, a row with the wrong number of cells, no
-  // latency_ms.
+  // Throws InputError: no such file, a broken gzip stream, a row with the wrong number of cells.
   static MeasurementTable load(const std::string& path);
   static MeasurementTable parse(std::string text, const std::string& file);
 
