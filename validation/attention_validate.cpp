@@ -72,8 +72,7 @@ struct Case {
       table.add_prefill(shape, batch, prompt, us);
   }
   [[nodiscard]] std::optional<OpTime> look_up(const KernelTable& table, const Gpu& gpu) const {
-    if (prompt == 0)
-      return table.decode(gpu, shape, {.sequences = batch, .kv_tokens = batch * context});
+    if (prompt == 0) return table.decode(gpu, shape, {.sequences = batch, .kv_tokens = batch * context});
     const std::vector<PrefillChunk> chunks(static_cast<std::size_t>(batch), PrefillChunk{prompt, 0});
     return table.prefill(gpu, shape, chunks);
   }
@@ -204,7 +203,8 @@ KernelValidator attention_validator(const char* name, bool (*recognises)(const M
       .section = tile ? "tile.attention" : "attention",
       .source = tile ? +[](KernelBehaviour& b) -> std::string& { return b.tile.attention.source; }
                      : +[](KernelBehaviour& b) -> std::string& { return b.attention.source; },
-      .add_to_table = [](KernelTable& table, const Row& row) { case_of(row).add_to(table, row.latency_us()); },
+      .add_to_table = [](KernelTable& table,
+                         const Row& row) { case_of(row).add_to(table, row.latency_us()); },
       .look_up = [](const KernelTable& table, const Gpu& gpu,
                     const Row& row) { return case_of(row).look_up(table, gpu); }};
 }

@@ -82,9 +82,10 @@ int main(int argc, char** argv) {
   app.add_option("--out", args.out, "the kernel behaviour file to write")->required();
   app.add_option("--borrow", args.borrows, "section=gpu: take moe or collectives of another card, rescaled");
   app.add_option("--cost", args.cost, "whose parameters to fit: roofline or tile");
-  app.add_option("--prior", args.prior,
-                 "a described card, for a new one with few rows (60 to 200): its figures, rescaled by published "
-                 "numbers, hold what the rows leave open, and every row is fitted on");
+  app.add_option(
+      "--prior", args.prior,
+      "a described card, for a new one with few rows (60 to 200): its figures, rescaled by published "
+      "numbers, hold what the rows leave open, and every row is fitted on");
   app.add_option("--folds", args.folds,
                  "cross-validation: parts the fitted shapes are split into, 0 for none (default 5; tile 0)");
   app.add_option("--origin", args.origin, "who measured the tables and their licence, written into the file");

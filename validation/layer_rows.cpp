@@ -1,8 +1,8 @@
 // The profiles time one layer of Llama-3.1-8B (hidden 4096, 32 query and 8 KV heads of 128, MLP 14336). Eager
 // launches, kernel time; weights and KV far larger than
-// L2 between two uses, so predictions are those of serving. A profile's decode context excludes the new token.
-// Left out: the older Vidur-style attention rows (A6000, A100, H100), whose times would need several times the
-// card's bandwidth if kv_cache_size is per sequence and a fifth of it if it is the batch's.
+// L2 between two uses, so predictions are those of serving. A profile's decode context excludes the new
+// token. Left out: the older Vidur-style attention rows (A6000, A100, H100), whose times would need several
+// times the card's bandwidth if kv_cache_size is per sequence and a fifth of it if it is the batch's.
 #include "validation/layer_rows.hpp"
 
 #include <fmt/format.h>
@@ -17,7 +17,8 @@ namespace {
 
 constexpr const char* kGemmHeader = "kernel_source,layer,m,n,k,latency_ms\n";
 constexpr const char* kAttentionHeader =
-    "kernel_source,layer,sequences,prefill_chunk,kv_prefill,n_decode,kv_decode,q_heads,kv_heads,head_dim,latency_ms"
+    "kernel_source,layer,sequences,prefill_chunk,kv_prefill,n_decode,kv_decode,q_heads,kv_heads,head_dim,"
+    "latency_ms"
     "\n";
 
 struct Weights {
@@ -25,9 +26,9 @@ struct Weights {
   std::int64_t n, k;  // outputs, inputs
 };
 constexpr Weights kLlama8b[] = {
-    {"qkv_proj", 6144, 4096}, {"o_proj", 4096, 4096},  {"gate_up_proj", 28672, 4096}, {"down_proj", 4096, 14336},
-    {"q_proj", 4096, 4096},   {"k_proj", 1024, 4096},  {"v_proj", 1024, 4096},        {"gate_proj", 14336, 4096},
-    {"up_proj", 14336, 4096},
+    {"qkv_proj", 6144, 4096},   {"o_proj", 4096, 4096},     {"gate_up_proj", 28672, 4096},
+    {"down_proj", 4096, 14336}, {"q_proj", 4096, 4096},     {"k_proj", 1024, 4096},
+    {"v_proj", 1024, 4096},     {"gate_proj", 14336, 4096}, {"up_proj", 14336, 4096},
 };
 
 const Weights* weights_of(std::string_view layer) {
@@ -59,16 +60,17 @@ std::string mixed_rows(const MeasurementTable& t) {
   std::string text = kAttentionHeader;
   for (std::size_t i = 0; i < t.size(); ++i) {
     const Row row = t.row(i);
-    text += fmt::format("layer_profile,attention,1,{},{},{},{},32,8,128,{:.9g}\n", row.integer("prefill_chunk"),
-                        row.integer("kv_prefill"), row.integer("n_decode"), row.integer("kv_decode"),
-                        row.number("time_us") * 1e-3);
+    text += fmt::format("layer_profile,attention,1,{},{},{},{},32,8,128,{:.9g}\n",
+                        row.integer("prefill_chunk"), row.integer("kv_prefill"), row.integer("n_decode"),
+                        row.integer("kv_decode"), row.number("time_us") * 1e-3);
   }
   return text;
 }
 
 GemmShape gemm_of(const Row& row, int copies) {
   for (const char* column : {"m", "n", "k"})
-    if (row.integer(column) <= 0) throw InputError(row.at(column), std::string(column) + ": expected at least 1");
+    if (row.integer(column) <= 0)
+      throw InputError(row.at(column), std::string(column) + ": expected at least 1");
   return {row.integer("m"), row.integer("n"), row.integer("k"), DType::bf16, copies};
 }
 
@@ -82,7 +84,8 @@ Batch batch_of(const Row& row) {
   const auto at_least = [&](const char* column, std::int64_t least) {
     const std::int64_t v = row.integer(column);
     if (v < least || v > (1 << 24))
-      throw InputError(row.at(column), fmt::format("{}: {} is out of range, expected {} to 16777216", column, v, least));
+      throw InputError(row.at(column),
+                       fmt::format("{}: {} is out of range, expected {} to 16777216", column, v, least));
     return v;
   };
   Batch b;
@@ -100,7 +103,10 @@ Batch batch_of(const Row& row) {
 }
 
 const char* kind_of(const Batch& b) {
-  return b.chunks.empty() ? "decode" : b.decodes.sequences > 0 ? "mixed" : b.chunks[0].history > 0 ? "chunk" : "prefill";
+  return b.chunks.empty()          ? "decode"
+         : b.decodes.sequences > 0 ? "mixed"
+         : b.chunks[0].history > 0 ? "chunk"
+                                   : "prefill";
 }
 
 // Never fitted on: hold-outs for a card's closed forms, borrowed or of its kernel tables.
@@ -113,13 +119,15 @@ bool never(const Row&) { return false; }
 }  // namespace
 
 MeasurementTable load_measurements(const std::string& path) {
-  MeasurementTable table = MeasurementTable::load(path);
+  MeasurementTable table = MeasurementTable::load(path, false);
   if (table.find_column("latency_ms") >= 0) return table;
   std::optional<std::string> text;
-  if (has_all(table, {"layer", "tokens", "time_us"})) text = dense_rows(table, "layer", "tokens", "time_us", 1e-3);
+  if (has_all(table, {"layer", "tokens", "time_us"}))
+    text = dense_rows(table, "layer", "tokens", "time_us", 1e-3);
   if (has_all(table, {"layer_name", "input_tokens", "latency_ns"}))
     text = dense_rows(table, "layer_name", "input_tokens", "latency_ns", 1e-6);
-  if (has_all(table, {"prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"})) text = mixed_rows(table);
+  if (has_all(table, {"prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"}))
+    text = mixed_rows(table);
   if (!text) table.need_columns({"latency_ms"});
   return MeasurementTable::parse(std::move(*text), path);
 }
@@ -127,12 +135,16 @@ MeasurementTable load_measurements(const std::string& path) {
 KernelValidator layer_gemm_validator() {
   return {
       .name = "layer_gemm",
-      .recognises = [](const MeasurementTable& t) { return has_all(t, {"layer", "m", "n", "k"}); },
+      .recognises =
+          [](const MeasurementTable& t) {
+            return has_all(t, {"layer", "m", "n", "k"});
+          },
       .columns = {"kernel_source", "layer", "m", "n", "k"},
       .covers = always,
       .fitted = never,
       .predict = [](const Gpu& gpu, const Row& row) { return gemm_time(gpu, gemm_of(row, 0)); },
-      .shape_key = [](const Row& r) { return fmt::format("gemm {} {} {}", r.text("m"), r.text("n"), r.text("k")); },
+      .shape_key =
+          [](const Row& r) { return fmt::format("gemm {} {} {}", r.text("m"), r.text("n"), r.text("k")); },
       .dtype = [](const Row&) { return std::string("bfloat16"); },
       .regime =
           [](const Row& r) {
@@ -155,9 +167,12 @@ KernelValidator layer_gemm_validator() {
 KernelValidator layer_attention_validator() {
   return {
       .name = "layer_attention",
-      .recognises = [](const MeasurementTable& t) { return has_all(t, {"layer", "n_decode", "prefill_chunk"}); },
-      .columns = {"kernel_source", "layer", "sequences", "prefill_chunk", "kv_prefill", "n_decode", "kv_decode",
-                  "q_heads", "kv_heads", "head_dim"},
+      .recognises =
+          [](const MeasurementTable& t) {
+            return has_all(t, {"layer", "n_decode", "prefill_chunk"});
+          },
+      .columns = {"kernel_source", "layer", "sequences", "prefill_chunk", "kv_prefill", "n_decode",
+                  "kv_decode", "q_heads", "kv_heads", "head_dim"},
       .covers = always,
       .fitted = never,
       .predict =

@@ -1,4 +1,5 @@
-// Layer profiles of the public simulators as measurement tables: cards that have no kernel tables of their own.
+// Layer profiles of the public simulators as measurement tables: cards that have no kernel tables of their
+// own.
 //
 // Read are LLMServingSim's profiles of Llama-3.1-8B: dense (layer,tokens,time_us), attention
 // (prefill_chunk,kv_prefill,n_decode,kv_decode,time_us) and the older layers (layer_name,input_tokens,..,
@@ -13,8 +14,8 @@
 
 namespace tessera {
 
-// A measurement table of any kind known here: as it is when it has latency_ms, else a layer profile turned into
-// one (columns kernel_source, layer, m, n, k or prefill_chunk, kv_prefill, n_decode, kv_decode, q_heads,
+// A measurement table of any kind known here: as it is when it has latency_ms, else a layer profile turned
+// into one (columns kernel_source, layer, m, n, k or prefill_chunk, kv_prefill, n_decode, kv_decode, q_heads,
 // kv_heads, head_dim). Throws InputError for anything else.
 MeasurementTable load_measurements(const std::string& path);
 

@@ -92,16 +92,17 @@ KernelFit calibrate(Gpu& gpu, std::span<const Row> rows, const FitControl& contr
     loads.push_back(expert_load(shapes.back()));
     measured.push_back(rows[i].latency_us());
   }
-  return fit_knobs({{"floor_us", &p.floor_us, 5, 80},
-                    {"permute_us", &p.permute_us, 0.1, 20},
-                    {"per_100_experts_us", &p.per_100_experts_us, 0.05, 20},
-                    {"compute_fraction", &p.compute_fraction, 0.2, 1, Scale::linear},
-                    {"hbm_fraction", &p.hbm_fraction, 0.5, 1, Scale::linear},
-                    {"l2_feed_gb_s", &p.l2_feed_gb_s, 2000, 30000},
-                    {"serial_ns_per_k", &p.serial_ns_per_k, 0.2, 8},
-                    {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear},
-                    {"elementwise_fraction", &p.elementwise_fraction, 0.3, 2}},
-                   measured, [&](std::size_t i) { return moe_time(gpu, shapes[i], loads[i]).total; }, {}, control);
+  return fit_knobs(
+      {{"floor_us", &p.floor_us, 5, 80},
+       {"permute_us", &p.permute_us, 0.1, 20},
+       {"per_100_experts_us", &p.per_100_experts_us, 0.05, 20},
+       {"compute_fraction", &p.compute_fraction, 0.2, 1, Scale::linear},
+       {"hbm_fraction", &p.hbm_fraction, 0.5, 1, Scale::linear},
+       {"l2_feed_gb_s", &p.l2_feed_gb_s, 2000, 30000},
+       {"serial_ns_per_k", &p.serial_ns_per_k, 0.2, 8},
+       {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear},
+       {"elementwise_fraction", &p.elementwise_fraction, 0.3, 2}},
+      measured, [&](std::size_t i) { return moe_time(gpu, shapes[i], loads[i]).total; }, {}, control);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // Which tables the record is made of, and its two written forms. Rows: those no parameter was fitted on (the
-// held-out half of the shapes; for `table` each row from other folds; every row of a card with borrowed figures
-// or of a layer profile), inside the measured range. The tile source simulates a sample, chosen by hash of the
-// shape: 16-bit rows only, since its fp8 figures are the closed form's.
+// held-out half of the shapes; for `table` each row from other folds; every row of a card with borrowed
+// figures or of a layer profile), inside the measured range. The tile source simulates a sample, chosen by
+// hash of the shape: 16-bit rows only, since its fp8 figures are the closed form's.
 #include "validation/record.hpp"
 
 #include <fmt/format.h>
@@ -85,13 +85,15 @@ void add(const Listed& listed, const std::string& file, const RecordOptions& opt
     validation.worst = 0;
     if (cost == Cost::tile) {
       validation.sample = options.tile_sample;
-      validation.where = {{std::string(listed.kernel) == "gemm" ? "gemm_dtype" : "kv_cache_dtype", {"bfloat16"}}};
+      validation.where = {
+          {std::string(listed.kernel) == "gemm" ? "gemm_dtype" : "kv_cache_dtype", {"bfloat16"}}};
     }
     const ValidationReport report = validate(kernel, gpu, tables, validation);
     const char* unseen = cost == Cost::table ? "folds" : report.in_sample.rows > 0 ? "half" : "borrowed";
     for (const auto& [dtype, errors] : report.held_out_by_dtype)
       record.push_back({listed.gpu, listed.kernel, dtype, name_of(cost), unseen,
-                        fs::path(file).filename().string(), errors, report.usable, options.date, options.commit});
+                        fs::path(file).filename().string(), errors, report.usable, options.date,
+                        options.commit});
   }
 }
 
@@ -106,35 +108,41 @@ std::vector<RecordedAccuracy> record_accuracy(const RecordOptions& options) {
   for (const Listed& listed : kLayerProfiles)
     if (const std::string file = found(root / listed.file); !file.empty()) add(listed, file, options, record);
   if (record.empty())
-    throw InputError(fmt::format("--data {}: none of the record's tables is here, expected silicon/aic/{}.csv.gz "
-                                 "and its like",
-                                 options.data, kKernelTables[0].file));
+    throw InputError(
+        fmt::format("--data {}: none of the record's tables is here, expected silicon/aic/{}.csv.gz "
+                    "and its like",
+                    options.data, kKernelTables[0].file));
   return record;
 }
 
 std::string to_csv(const std::vector<RecordedAccuracy>& record) {
   std::string text = std::string(kHeader) + "\n";
   for (const RecordedAccuracy& r : record)
-    text += fmt::format("{},{},{},{},{},{},{},{:.2f},{:.2f},{:.2f},{:.2f},{:.4f},{},{},{}\n", r.gpu, r.kernel,
-                        r.dtype, r.source, r.unseen, r.errors.rows, r.of, r.errors.median_ape, r.errors.mape,
-                        r.errors.p90_ape, r.errors.bias, r.errors.rank_correlation, r.table, r.date, r.commit);
+    text +=
+        fmt::format("{},{},{},{},{},{},{},{:.2f},{:.2f},{:.2f},{:.2f},{:.4f},{},{},{}\n", r.gpu, r.kernel,
+                    r.dtype, r.source, r.unseen, r.errors.rows, r.of, r.errors.median_ape, r.errors.mape,
+                    r.errors.p90_ape, r.errors.bias, r.errors.rank_correlation, r.table, r.date, r.commit);
   return text;
 }
 
 std::vector<RecordedAccuracy> parse_record(const std::string& csv, const std::string& file) {
-  const MeasurementTable t = MeasurementTable::parse(csv, file);
+  const MeasurementTable t = MeasurementTable::parse(csv, file, false);
   if (join(t.columns(), ",") != kHeader)
-    throw InputError(Location{file, 1, 1}, std::string("not an accuracy record, expected the header ") + kHeader);
+    throw InputError(Location{file, 1, 1},
+                     std::string("not an accuracy record, expected the header ") + kHeader);
   std::vector<RecordedAccuracy> record;
   const auto text = [](const Row& row, const char* column) { return std::string(row.text(column)); };
   for (std::size_t i = 0; i < t.size(); ++i) {
     const Row row = t.row(i);
-    const ErrorSummary errors{static_cast<std::size_t>(row.integer("rows")), row.number("mape"),
-                              row.number("median_ape"), row.number("p90_ape"), row.number("bias"),
+    const ErrorSummary errors{static_cast<std::size_t>(row.integer("rows")),
+                              row.number("mape"),
+                              row.number("median_ape"),
+                              row.number("p90_ape"),
+                              row.number("bias"),
                               row.number("rank_correlation")};
     record.push_back({text(row, "gpu"), text(row, "kernel"), text(row, "dtype"), text(row, "source"),
-                      text(row, "unseen"), text(row, "table"), errors, static_cast<std::size_t>(row.integer("of")),
-                      text(row, "date"), text(row, "commit")});
+                      text(row, "unseen"), text(row, "table"), errors,
+                      static_cast<std::size_t>(row.integer("of")), text(row, "date"), text(row, "commit")});
   }
   return record;
 }
@@ -163,7 +171,8 @@ std::string to_markdown(const std::vector<RecordedAccuracy>& record) {
     }
     text += '\n';
   }
-  if (!record.empty()) text += fmt::format("\nMeasured {} at {}.\n", record.front().date, record.front().commit);
+  if (!record.empty())
+    text += fmt::format("\nMeasured {} at {}.\n", record.front().date, record.front().commit);
   return text;
 }
 

@@ -124,7 +124,8 @@ ValidationReport validate(const KernelValidator& kernel, Gpu gpu, const std::vec
   WorstRows worst(options.worst);
   for (const Selected& s : rows) {
     if (sample_key(s.shape) % stride != 0) continue;
-    const std::optional<OpTime> answer = folded ? folded->look_up(s.row, s.fold_key) : kernel.predict(gpu, s.row);
+    const std::optional<OpTime> answer =
+        folded ? folded->look_up(s.row, s.fold_key) : kernel.predict(gpu, s.row);
     if (!answer) {
       ++report.unsupported;
       continue;
@@ -133,8 +134,8 @@ ValidationReport validate(const KernelValidator& kernel, Gpu gpu, const std::vec
     const double measured = s.row.latency_us();
     const Prediction p{predicted.total, measured};
     used.push_back(p);
-    const bool seen = kernel.fitted(s.row) && (s.fitted == Fitted::all ||
-                                               (s.fitted == Fitted::half && !is_held_out(s.shape)));
+    const bool seen = kernel.fitted(s.row) &&
+                      (s.fitted == Fitted::all || (s.fitted == Fitted::half && !is_held_out(s.shape)));
     (!predicted.in_range ? out_of_range : seen ? in_sample : held_out).push_back(p);
     if (predicted.in_range && !seen) unseen.add(kernel.dtype(s.row), p);
     groups.add(fmt::format("kernel_source={}", s.row.text("kernel_source")), p);

@@ -17,7 +17,7 @@ struct ValidateOptions {
   Cost cost = Cost::roofline;  // table: each row is predicted by the rows of other folds, all of them unseen
   int folds = 5;               // of shapes, by hash; table only
   std::vector<std::string> fold_by;  // columns whose values decide the fold together; empty: the whole shape
-  std::size_t sample = 0;      // about this many of the usable rows, chosen by hash of their shape; 0: all
+  std::size_t sample = 0;  // about this many of the usable rows, chosen by hash of their shape; 0: all
 };
 
 struct WorstRow {

@@ -82,23 +82,27 @@ int main(int argc, char** argv) {
   CLI::App app{
       "Predictions against measured kernel timings\n\n"
       "  tessera validate --measurements h100_gemm.csv.gz --kernel gemm --gpu h100-sxm --cost tile\n"
-      "  tessera validate --measurements h100_gemm.csv.gz --kernel gemm --gpu h100-sxm --cost table --fold-by n,k\n"
+      "  tessera validate --measurements h100_gemm.csv.gz --kernel gemm --gpu h100-sxm --cost table "
+      "--fold-by n,k\n"
       "  tessera validate --record validation/accuracy.csv --data DIR\n"};
   Arguments args;
   app.add_option("--measurements", args.files, "CSV tables, plain or .gz");
-  app.add_option("--kernel", args.kernel,
-                 "gemm, context_attention, generation_attention, moe, nccl, custom_allreduce, or of a layer profile "
-                 "layer_gemm, layer_attention");
+  app.add_option(
+      "--kernel", args.kernel,
+      "gemm, context_attention, generation_attention, moe, nccl, custom_allreduce, or of a layer profile "
+      "layer_gemm, layer_attention");
   app.add_option("--gpu", args.gpu, "a name under configs/gpus, or a path");
   app.add_option("--where", args.where, "column=value[,value]; several must all hold");
-  app.add_option("--cost", args.cost, "cost source: auto, roofline, tile or table (each row by rows of other shapes)");
+  app.add_option("--cost", args.cost,
+                 "cost source: auto, roofline, tile or table (each row by rows of other shapes)");
   app.add_option("--folds", args.folds, "with --cost table: parts the shapes are split into (default 5)");
   app.add_option("--fold-by", args.fold_by,
                  "with --cost table: columns that decide the part, e.g. n,k: GEMMs of unseen weights")
       ->delimiter(',');
   app.add_option("--gate", args.gate, "exit 3 when the median error exceeds this many percent");
-  app.add_option("--record", args.record,
-                 "write the accuracy of all shipped cards, kernels and sources as CSV and print it as a table");
+  app.add_option(
+      "--record", args.record,
+      "write the accuracy of all shipped cards, kernels and sources as CSV and print it as a table");
   app.add_option("--data", args.data, "with --record: the folder that holds silicon/aic and e2e");
   app.add_option("--date", args.date, "with --record: written into it (default: today)");
   app.add_option("--commit", args.commit, "with --record: written into it (default: that of the checkout)");
