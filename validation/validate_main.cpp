@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "validation/runs/commands.hpp"
 #include "validation/validate.hpp"
 
 namespace {
@@ -38,6 +39,7 @@ int run(const Arguments& args) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (tessera::asks_for_runs(argc, argv)) return tessera::validate_runs_main(argc, argv);
   CLI::App app{"Predictions against measured kernel timings"};
   Arguments args;
   app.add_option("--measurements", args.files, "CSV tables, plain or .gz")->required();
@@ -50,6 +52,8 @@ int main(int argc, char** argv) {
   app.add_option("--gate", args.gate, "exit 3 when the median error exceeds this many percent");
   app.add_flag("--json", args.json, "print JSON");
   app.add_flag("--all", args.all, "use flagged rows too");
+  app.footer(
+      "Whole serving runs instead: tessera validate --runs apex|aic|splitwise|llmservingsim|FILE --data DIR");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

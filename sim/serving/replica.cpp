@@ -1,6 +1,7 @@
 #include "sim/serving/replica.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "models/base/check.hpp"
 #include "models/base/error.hpp"
@@ -60,10 +61,15 @@ std::string Replica::reject(const std::string& reason) {
 }
 
 void Replica::advance(std::int64_t until_ps) {
-  while (next_action_ps_ < until_ps && !stopped()) {
-    act();
-    if (spec_.leap) leap(until_ps);
+  while (advance_once(until_ps)) {
   }
+}
+
+bool Replica::advance_once(std::int64_t until_ps) {
+  if (next_action_ps_ >= until_ps || stopped()) return false;
+  act();
+  if (spec_.leap) leap(until_ps);
+  return true;
 }
 
 void Replica::finish() {
@@ -120,7 +126,8 @@ void Replica::grow_decodes() {
 void Replica::complete_oldest() {
   Flight& flight = flights_[oldest_];
   const std::int64_t now = flight.end_ps;
-  if (flight.decodes > 0) metrics_.token_gaps(now - last_end_ps_, flight.decodes);
+  if (flight.decodes > 0 && flight.held.empty()) metrics_.token_gaps(now - last_end_ps_, flight.decodes);
+  for (const Held& held : flight.held) metrics_.token_gaps(now - held.since_ps, held.count);
   for (const auto& [slot, before_ps] : flight.first_tokens) {
     RequestRecord& record = seqs_[slot].record;
     if (record.first_token_ps < 0) {
@@ -152,10 +159,18 @@ bool Replica::schedule(std::int64_t now) {
   for (auto it = waiting_.rbegin(); it != waiting_.rend() && seqs_[*it].record.queued_ps < 0; ++it)
     seqs_[*it].record.queued_ps = now;
 
-  const bool preempted = make_room_for_decodes();
+  bool preempted = false, partial_preempted = false;
+  std::int64_t budget = spec_.max_batched_tokens;
+  if (spec_.prefill_first) {
+    partial_preempted = continue_partial(budget);
+    if (!partial_preempted) admit(now, budget);
+  }
   StepShape shape;
-  shape.decodes = decodes_.size();
-  std::int64_t budget = spec_.max_batched_tokens - shape.decodes;
+  if (chunks_.empty()) {
+    preempted = make_room_for_decodes();
+    shape.decodes = decodes_.size();
+    budget -= shape.decodes;
+  }
   if (shape.decodes > 0) {
     grow_decodes();
     shape.decode_kv[0] = decodes_.context_sum();
@@ -165,8 +180,10 @@ bool Replica::schedule(std::int64_t now) {
   }
   // A request whose chunk completes its prompt joins the decodes of the next step, so the set stays as
   // priced.
-  const bool partial_preempted = continue_partial(budget);
-  if (!preempted && !partial_preempted) admit(now, budget);
+  if (!spec_.prefill_first) {
+    partial_preempted = continue_partial(budget);
+    if (!preempted && !partial_preempted) admit(now, budget);
+  }
 
   if (shape.decodes == 0 && chunks_.empty()) return false;
   // From here on only a finish, an arrival or a shortage of blocks can change what a step does.
@@ -202,6 +219,7 @@ bool Replica::schedule(std::int64_t now) {
       price_stale_ = true;
     }
   }
+  std::int64_t joined = 0;
   for (const auto& [slot, before_ps] : flight_->first_tokens) {
     Sequence& seq = seqs_[slot];
     ++seq.emitted;
@@ -209,10 +227,25 @@ bool Replica::schedule(std::int64_t now) {
       flight_->finishing.push_back(slot);
     } else {
       decodes_.add(slot, seq.computed, seq.record.output_tokens - seq.emitted);
+      seq.last_token_ps = flight_->end_ps;
+      ++joined;
       price_stale_ = true;
     }
   }
+  if (spec_.prefill_first) hold_decodes(joined);
   return true;
+}
+
+// After a launch: decodes wait through a step of prompts, and `joined` of its requests wait for their first.
+void Replica::hold_decodes(std::int64_t joined) {
+  if (flight_->decodes > 0) {
+    flight_->held = std::exchange(held_, {});
+    decode_end_ps_ = flight_->end_ps;
+    return;
+  }
+  const std::int64_t before = decodes_.size() - joined;
+  if (held_.empty() && before > 0) held_.push_back({decode_end_ps_, before});
+  if (joined > 0) held_.push_back({flight_->end_ps, joined});
 }
 
 // Preempts the latest admitted requests until every decode that starts a new block gets one.
@@ -305,7 +338,12 @@ void Replica::preempt(Slot victim) {
     seq.computed = static_cast<std::int32_t>(decodes_.computed(victim));
     decodes_.remove(victim);
     seq.emitted = seq.computed - seq.record.input_tokens + 1;
-    seq.last_token_ps = gpu_free_ps_;  // its latest token is, or was, in the last launched step
+    if (held_.empty()) {
+      seq.last_token_ps = gpu_free_ps_;  // its latest token is, or was, in the last launched step
+    } else {
+      seq.last_token_ps = std::max(seq.last_token_ps, decode_end_ps_);
+      for (Held& held : held_) held.count -= held.since_ps == seq.last_token_ps ? 1 : 0;
+    }
   }
   const bool last_in_flight = seq.emitted == seq.record.output_tokens;
   leave_memory(victim, !last_in_flight);
