@@ -253,6 +253,7 @@ class RooflineOperators final : public StepOperators {
     shape.tp = static_cast<int>(op.tp);
     shape.ep = static_cast<int>(op.ep);
     shape.gated = op.gated;
+    shape.drawn = true;
     shape.dtype = op.dtype;
     return shape;
   }

@@ -31,6 +31,7 @@ std::string sources_help() {
   std::string text = "sets of runs:\n";
   for (const RunSource& source : run_sources()) text += fmt::format("  {:<14} {}\n", source.name, source.doc);
   return text +
+         "  all            every set above\n"
          "  FILE           your own, a CSV: run,gpu,model,profile,..,mean_ttft_ms,mean_tpot_ms "
          "(validation/runs/run_file.cpp)\n";
 }
@@ -70,9 +71,33 @@ std::string validate_set(const RunSet& set, const Arguments& args) {
 }
 
 int validate_set_main(const Arguments& args) {
-  const std::string missed = validate_set(read_runs(args.runs, args.data), args);
+  std::string missed;
+  if (args.runs == "all") {
+    const char* between = args.json ? "[" : "";
+    for (const RunSource& source : run_sources()) {
+      std::cout << between;
+      missed += validate_set(read_runs(source.name, args.data), args);
+      between = args.json ? "," : "\n";
+    }
+    if (args.json) std::cout << "]\n";
+  } else {
+    missed = validate_set(read_runs(args.runs, args.data), args);
+  }
   std::cerr << missed;
   return missed.empty() ? 0 : kGateMissed;
+}
+
+// "TPOT median 4.1 %, TTFT median 3.4 %", of held-out runs of one profile.
+std::string held_out_text(const RunSet& set, const std::string& profile) {
+  RunSet own = set;
+  std::erase_if(own.runs, [&](const MeasuredRun& run) { return run.config.engine.profile.name != profile; });
+  const RunsReport report = report_runs(own, play(own.runs));
+  std::string text;
+  for (const auto& [metric, m] : report.metrics)
+    if (m.held_out.rows > 0)
+      text += fmt::format("{}{} {:.1f} % over {} runs", text.empty() ? "" : ", ", metric,
+                          m.held_out.median_ape, m.held_out.rows);
+  return text.empty() ? "none" : text;
 }
 
 int calibrate_set_main(const Arguments& args) {
@@ -85,8 +110,9 @@ int calibrate_set_main(const Arguments& args) {
       std::cerr << "  at a bound of their range, so not determined by these runs: "
                 << join(fit.at_bound, ", ") << "\n";
     if (args.out.empty()) continue;
-    const std::string source = fmt::format("tessera calibrate --runs {}: {} runs of {}; {}", args.runs,
-                                           fit.runs, set.about, args.date);
+    const std::string source =
+        fmt::format("{} runs of: {}; held-out median error: {}; tessera calibrate --runs {}, {}", fit.runs,
+                    set.about, held_out_text(set, fit.profile), args.runs, args.date);
     const std::string name = "/" + fit.profile + ".yaml";
     write(args.out + name, with_host_times(read_file(config_root() + "/engines" + name), fit, source));
   }
@@ -95,7 +121,8 @@ int calibrate_set_main(const Arguments& args) {
 }
 
 int guarded(CLI::App& app, int argc, char** argv, Arguments& args, const std::function<int()>& command) {
-  app.add_option("--runs", args.runs, "a set of measured runs, or a CSV file of your own")->required();
+  app.add_option("--runs", args.runs, "a set of measured runs, all of them, or a CSV file of your own")
+      ->required();
   app.add_option("--data", args.data, "the folder that holds e2e/ (and silicon/), for the named sets");
   app.add_option("--date", args.date, "written into what is recorded (default: today)");
   app.add_option("--rows", args.rows, "write every run with its terms to this CSV file");

@@ -17,21 +17,20 @@ struct HostConstant {
   const char* key;
   double EngineProfile::*field;
   double start, low, high;
-  bool of_ttft;   // shows in TTFT alone
-  bool of_eager;  // of engines that launch prefill without a graph
+  bool of_ttft;  // shows in TTFT: fitted only where that is measured
 };
 constexpr HostConstant kConstants[] = {
-    {"host_base_us", &EngineProfile::host_base_us, 2000, 1, 20000, false, false},
-    {"host_per_sequence_us", &EngineProfile::host_per_sequence_us, 50, 0.1, 2000, false, false},
-    {"host_per_tp_us", &EngineProfile::host_per_tp_us, 100, 0.1, 2000, false, false},
-    {"eager_prefill_floor_ms", &EngineProfile::eager_prefill_floor_ms, 15, 0.1, 60, false, true},
-    {"frontend_ttft_ms", &EngineProfile::frontend_ttft_ms, 5, 0.01, 50, true, false},
+    {"host_base_us", &EngineProfile::host_base_us, 2000, 1, 20000, false},
+    {"host_per_sequence_us", &EngineProfile::host_per_sequence_us, 50, 0.1, 2000, false},
+    {"host_per_tp_us", &EngineProfile::host_per_tp_us, 100, 0.1, 2000, false},
+    {"eager_prefill_floor_ms", &EngineProfile::eager_prefill_floor_ms, 15, 0.1, 60, true},
+    {"frontend_ttft_ms", &EngineProfile::frontend_ttft_ms, 5, 0.01, 50, true},
 };
 
-std::vector<HostConstant> constants_for(const EngineProfile& profile, bool ttft_measured) {
+std::vector<HostConstant> constants_for(bool ttft_measured) {
   std::vector<HostConstant> wanted;
   for (const HostConstant& c : kConstants)
-    if ((!c.of_ttft || ttft_measured) && (!c.of_eager || !profile.graphs.mixed_steps)) wanted.push_back(c);
+    if (!c.of_ttft || ttft_measured) wanted.push_back(c);
   return wanted;
 }
 
@@ -58,7 +57,7 @@ std::vector<HostFit> fit_host_times(RunSet& set) {
     bool ttft = false;
     for (const MeasuredRun& run : runs)
       residuals += measured(run), ttft = ttft || run.measured_ms.count("ttft") > 0;
-    const std::vector<HostConstant> constants = constants_for(*runs.front().config.engine.profile, ttft);
+    const std::vector<HostConstant> constants = constants_for(ttft);
     if (residuals < 2 * constants.size())
       throw InputError(fmt::format("{}: {} measured means for {} host constants of {}, expected at least {}",
                                    set.name, residuals, constants.size(), name, 2 * constants.size()));
@@ -78,7 +77,7 @@ std::vector<HostFit> fit_host_times(RunSet& set) {
                   if (todo[r].measured_ms.count(metric) > 0)
                     out[at++] = std::log(played[r].predicted_ms.at(metric) / todo[r].measured_ms.at(metric));
             },
-            {.iterations = 12, .coordinate_polish = false});
+            {.iterations = 8, .coordinate_polish = false});
     HostFit result{name, {}, best.at_bound, runs.size()};
     for (std::size_t i = 0; i < constants.size(); ++i) {
       // Rounded as the file will say it, so that the file predicts what is printed here.

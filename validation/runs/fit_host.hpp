@@ -1,10 +1,11 @@
 // Host times of engine profiles from measured serving runs.
 //
 // For every profile of a set, the constants that only whole runs show - host work of a step (base, per
-// sequence, per tensor-parallel rank), the least duration of a step with prefill launched eagerly, time in
-// front of the engine - are chosen so that log(predicted / measured) of the runs marked `fitted` is least
-// (robust squares, fit.hpp). Every other figure stays as described, and held-out runs are not looked at. A
-// constant the runs cannot tell from another shows as one at a bound of its range.
+// sequence, per tensor-parallel rank) and, where TTFT is measured, the least duration of a step with prefill
+// launched eagerly and the time in front of the engine - are chosen so that log(predicted / measured) of the
+// runs marked `fitted` is least (robust squares, fit.hpp). Every other figure stays as described, and
+// held-out runs are not looked at. A constant the runs cannot tell from another shows as one at a bound of
+// its range.
 #pragma once
 
 #include <string>
