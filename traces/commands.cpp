@@ -76,8 +76,8 @@ int trace_convert(const TraceConvertOptions& options, std::ostream& out, std::os
   for (const SkippedRows& skipped : info.skipped)
     log << fmt::format("{} rows skipped: {}\n", human_count(skipped.rows), skipped.reason);
   for (const std::string& note : info.notes) log << "note: " << note << '\n';
-  if (format == "mooncake" && (info.has_sessions || info.has_classes))
-    log << "note: Mooncake JSONL has no sessions and no prompt classes; they were left out\n";
+  if (format == "mooncake" && (info.has_sessions || info.has_classes || info.has_tenants))
+    log << "note: Mooncake JSONL has no sessions, prompt classes and tenants; they were left out\n";
   return 0;
 }
 

@@ -17,7 +17,7 @@ class HeldRows {
     rows_.push_back({request.arrival_ps, blocks_.size(), ids_.size(), request.input_tokens,
                      request.output_tokens, request.prompt_class, request.session,
                      static_cast<std::uint32_t>(request.blocks.size()),
-                     static_cast<std::uint32_t>(request.id.size())});
+                     static_cast<std::uint32_t>(request.id.size()), request.tenant});
     blocks_.insert(blocks_.end(), request.blocks.begin(), request.blocks.end());
     ids_.insert(ids_.end(), request.id.begin(), request.id.end());
   }
@@ -38,7 +38,8 @@ class HeldRows {
             .prompt_class = row.prompt_class,
             .session = row.session,
             .blocks = {blocks_.data() + row.blocks_at, row.blocks},
-            .id = {ids_.data() + row.id_at, row.id}};
+            .id = {ids_.data() + row.id_at, row.id},
+            .tenant = row.tenant};
   }
 
  private:
@@ -48,6 +49,7 @@ class HeldRows {
     std::int32_t input_tokens, output_tokens;
     std::uint32_t prompt_class, session;
     std::uint32_t blocks, id;  // how many of each
+    std::uint32_t tenant;
   };
   std::vector<Row> rows_;
   std::vector<std::uint64_t> blocks_;

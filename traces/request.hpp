@@ -28,6 +28,7 @@ struct Request {
   std::uint32_t session = kNoSession;     // requests of one conversation
   std::span<const std::uint64_t> blocks;  // chained identities of the prompt's leading blocks; may be empty
   std::string_view id;                    // empty if the trace names its requests not
+  std::uint32_t tenant = 0;               // whose request it is; 0 if the trace names none
 };
 
 // Rows that are no requests, by reason.
@@ -48,6 +49,7 @@ struct TraceInfo {
   bool has_ids = false;
   bool has_sessions = false;
   bool has_classes = false;
+  bool has_tenants = false;
   std::vector<SkippedRows> skipped;
   std::vector<std::string> notes;  // what a careful user wants to know: sorting, ignored columns, assumptions
 };

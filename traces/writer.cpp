@@ -46,6 +46,7 @@ class CsvWriter final : public BufferedWriter {
     if (columns.block_tokens > 0) put(",block{}_ids", columns.block_tokens);
     if (columns.has_sessions) text_ += ",session";
     if (columns.has_classes) text_ += ",prompt_class";
+    if (columns.has_tenants) text_ += ",tenant";
     text_ += '\n';
   }
   void write(const Request& request) override {
@@ -61,6 +62,7 @@ class CsvWriter final : public BufferedWriter {
       if (request.session != kNoSession) put("{}", request.session);
     }
     if (columns_.has_classes) put(",{}", request.prompt_class);
+    if (columns_.has_tenants) put(",{}", request.tenant);
     text_ += '\n';
     flush_if_full();
   }

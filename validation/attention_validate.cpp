@@ -65,6 +65,18 @@ struct Case {
                        prompt == 0 ? AttentionSequence{1, context} : AttentionSequence{prompt, prompt});
     return simulate_attention(gpu, p).time;
   }
+  void add_to(KernelTable& table, double us) const {
+    if (prompt == 0)
+      table.add_decode(shape, batch, context, us);
+    else
+      table.add_prefill(shape, batch, prompt, us);
+  }
+  [[nodiscard]] std::optional<OpTime> look_up(const KernelTable& table, const Gpu& gpu) const {
+    if (prompt == 0)
+      return table.decode(gpu, shape, {.sequences = batch, .kv_tokens = batch * context});
+    const std::vector<PrefillChunk> chunks(static_cast<std::size_t>(batch), PrefillChunk{prompt, 0});
+    return table.prefill(gpu, shape, chunks);
+  }
   // About how many CTAs the simulation would walk.
   [[nodiscard]] std::int64_t ctas() const {
     return batch * shape.q_heads * std::max<std::int64_t>(1, prompt / 64);
@@ -154,8 +166,8 @@ std::vector<Row> spread(std::span<const Row> rows, bool fp8, bool decode, bool t
   return picked;
 }
 
-std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::span<const Row> rows, bool fp8,
-                                   bool tile) {
+KernelFit fit_rates(const Gpu& gpu, AttentionRates& rates, std::span<const Row> rows, bool fp8, bool tile,
+                    const FitControl& control) {
   const std::vector<Row> decode = spread(rows, fp8, true, tile), prefill = spread(rows, fp8, false, tile);
   std::vector<Case> cases;
   std::vector<double> measured;
@@ -169,10 +181,10 @@ std::vector<std::string> fit_rates(const Gpu& gpu, AttentionRates& rates, std::s
     return tile ? cases[i].simulate(gpu).total : cases[i].predict_us(gpu);
   };
   return fit_knobs(knobs_of(gpu, rates, fa3, fp8, fit_decode, !prefill.empty()), measured, predict,
-                   {.iterations = tile ? 15 : 40, .coordinate_polish = !tile});
+                   {.iterations = tile ? 15 : 40, .coordinate_polish = !tile}, control);
 }
 
-std::vector<std::string> calibrate_simulated(Gpu& gpu, std::span<const Row> rows);
+KernelFit calibrate_simulated(Gpu& gpu, std::span<const Row> rows, const FitControl& control);
 
 KernelValidator attention_validator(const char* name, bool (*recognises)(const MeasurementTable&),
                                     Cost cost) {
@@ -189,8 +201,12 @@ KernelValidator attention_validator(const char* name, bool (*recognises)(const M
       .dtype = [](const Row& row) { return std::string(row.text("kv_cache_dtype")); },
       .regime = regime,
       .calibrate = tile ? calibrate_simulated : calibrate_attention,
+      .section = tile ? "tile.attention" : "attention",
       .source = tile ? +[](KernelBehaviour& b) -> std::string& { return b.tile.attention.source; }
-                     : +[](KernelBehaviour& b) -> std::string& { return b.attention.source; }};
+                     : +[](KernelBehaviour& b) -> std::string& { return b.attention.source; },
+      .add_to_table = [](KernelTable& table, const Row& row) { case_of(row).add_to(table, row.latency_us()); },
+      .look_up = [](const KernelTable& table, const Gpu& gpu,
+                    const Row& row) { return case_of(row).look_up(table, gpu); }};
 }
 
 bool has_attention_columns(const MeasurementTable& t) {
@@ -203,8 +219,10 @@ bool is_generation(const MeasurementTable& t) {
 }
 bool is_context(const MeasurementTable& t) { return has_attention_columns(t) && !is_generation(t); }
 
-std::vector<std::string> fit_both_types(Gpu& gpu, AttentionParams& p, std::span<const Row> rows, bool tile) {
-  std::vector<std::string> at_bound = fit_rates(gpu, p.rates, rows, false, tile);
+KernelFit fit_both_types(Gpu& gpu, AttentionParams& p, std::span<const Row> rows, bool tile,
+                         const FitControl& control) {
+  KernelFit result;
+  result.append(fit_rates(gpu, p.rates, rows, false, tile, control), "rates.");
   bool any_fp8 = false;
   for (const Row& row : rows) any_fp8 = any_fp8 || is_fp8(row);
   if (any_fp8) {
@@ -213,19 +231,19 @@ std::vector<std::string> fit_both_types(Gpu& gpu, AttentionParams& p, std::span<
       p.fp8->transpose_us = 1.1, p.fp8->transpose_d192_us = 1.2, p.fp8->transpose_d256_us = 2;
     }
     p.fp8->l2_share = p.rates.l2_share;  // of the card, so found on the rows of the other type
-    for (std::string& name : fit_rates(gpu, *p.fp8, rows, true, tile)) at_bound.push_back("fp8." + name);
+    result.append(fit_rates(gpu, *p.fp8, rows, true, tile, control), "fp8.");
   }
-  return at_bound;
+  return result;
 }
 
-std::vector<std::string> calibrate_simulated(Gpu& gpu, std::span<const Row> rows) {
-  return fit_both_types(gpu, gpu.kernels->tile.attention, rows, true);
+KernelFit calibrate_simulated(Gpu& gpu, std::span<const Row> rows, const FitControl& control) {
+  return fit_both_types(gpu, gpu.kernels->tile.attention, rows, true, control);
 }
 
 }  // namespace
 
-std::vector<std::string> calibrate_attention(Gpu& gpu, std::span<const Row> rows) {
-  return fit_both_types(gpu, gpu.kernels->attention, rows, false);
+KernelFit calibrate_attention(Gpu& gpu, std::span<const Row> rows, const FitControl& control) {
+  return fit_both_types(gpu, gpu.kernels->attention, rows, false, control);
 }
 
 KernelValidator context_attention_validator(Cost cost) {

@@ -10,6 +10,6 @@ KernelValidator generation_attention_validator(Cost cost = Cost::roofline);
 
 // Fits the attention section on rows of either table or, best, of both together. Decode rows alone leave
 // the prefill-only parameters, prefill rows alone leave those that decode determines better.
-std::vector<std::string> calibrate_attention(Gpu& gpu, std::span<const Row> rows);
+KernelFit calibrate_attention(Gpu& gpu, std::span<const Row> rows, const FitControl& control = {});
 
 }  // namespace tessera

@@ -1,10 +1,13 @@
 // Fits a card's kernel behaviour to tables of measurements and says in each section how it was done.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "validation/kernels.hpp"
+#include "validation/provenance.hpp"
+#include "validation/statistics.hpp"
 
 namespace tessera {
 
@@ -15,15 +18,28 @@ struct Provenance {
 
 struct CalibrationNote {
   std::string kernel;
-  std::string text;  // what was fitted to, held-out errors, date: goes into the section's source
-  std::vector<std::string> at_bound;  // parameters the data did not determine
+  std::string text;  // what was fitted to, errors on rows not used, date: goes into the section's source
+  std::vector<std::string> at_bound;  // parameters held by the end of their range
+  std::vector<Inseparable> inseparable;
+  std::vector<std::string> undetermined;  // parameters these rows say little about: kept near where they were
+  std::map<std::string, ErrorSummary> cross_validated, held_out;  // by data type; empty: not done, no such rows
+  std::vector<FitRecord> records;  // of each parameter; tables fitted together have the same ones
 };
 
-// Fits, in place, every kernel that has a table here on the calibration half of its usable rows; kernels with
-// one set of parameters (prefill and decode attention) are fitted together. One note per table, in their
-// order.
+struct CalibrateOptions {
+  int folds = 5;  // of the fitted shapes, each predicted by a fit to the others; 0: none
+  // A card already described: its figures, carried over by published numbers, are the starts and stand beside
+  // the rows as prior knowledge. All rows are then fitted on, as there are few; without, one half of the
+  // shapes is, and the other half tests.
+  const Gpu* prior = nullptr;
+};
+
+// Fits, in place, every kernel that has a table here; kernels with one set of parameters (prefill and decode
+// attention) are fitted together. One note per table, in their order. Throws InputError, with the measurements that are missing, when rows of the regime that
+// determines a parameter are missing, no prior gives it, and it is not merely inseparable from another.
 std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTable>& tables,
-                                       const Provenance& provenance, Cost cost = Cost::roofline);
+                                       const Provenance& provenance, Cost cost = Cost::roofline,
+                                       const CalibrateOptions& options = {});
 
 // Sections of `behaviour` are shared by kernels: replaces the note of one kernel, keeps those of others.
 void put_note(std::string& source, const std::string& kernel, const std::string& text);

@@ -54,7 +54,7 @@ OpTime predict_nccl(const Gpu& gpu, const Row& row) {
   return nccl_time(gpu, op_of(row), ranks(row), nccl_bytes(row), dtype_of(row));
 }
 
-std::vector<std::string> calibrate_nccl(Gpu& gpu, std::span<const Row> rows) {
+KernelFit calibrate_nccl(Gpu& gpu, std::span<const Row> rows, const FitControl& control) {
   NcclParams& p = gpu.kernels->collectives.nccl;
   struct Case {
     Collective op;
@@ -69,7 +69,8 @@ std::vector<std::string> calibrate_nccl(Gpu& gpu, std::span<const Row> rows) {
     measured.push_back(row.latency_us());
   }
   const double link = link_of(gpu);
-  p.simple_gb_s = 0.75 * link, p.ll128_gb_s = p.all_to_all_ll128_gb_s = 0.4 * link;
+  if (!control.prior && !control.light)
+    p.simple_gb_s = 0.75 * link, p.ll128_gb_s = p.all_to_all_ll128_gb_s = 0.4 * link;
   std::vector<Knob> knobs = {{"nccl.base_us", &p.base_us, 1, 20},
                              {"nccl.step_us", &p.step_us, 0.3, 3},
                              {"nccl.all_to_all_us", &p.all_to_all_us, 0.1, 15},
@@ -89,7 +90,7 @@ std::vector<std::string> calibrate_nccl(Gpu& gpu, std::span<const Row> rows) {
                    [&](std::size_t i) {
                      return nccl_time(gpu, cases[i].op, cases[i].gpus, cases[i].bytes, cases[i].dtype).total;
                    },
-                   {.iterations = 80, .restarts = 4, .robust_width = 0.05});
+                   {.iterations = 80, .restarts = 4, .robust_width = 0.05}, control);
 }
 
 // --- the framework's all-reduce -------------------------------------------------------------------
@@ -106,7 +107,7 @@ OpTime predict_all_reduce(const Gpu& gpu, const Row& row) {
 
 // The kernel is fitted on graph rows below its limit (above it the NCCL parameters decide), the host's floor
 // on small eager ones.
-std::vector<std::string> calibrate_all_reduce(Gpu& gpu, std::span<const Row> rows) {
+KernelFit calibrate_all_reduce(Gpu& gpu, std::span<const Row> rows, const FitControl& control) {
   CustomAllReduceParams& p = gpu.kernels->collectives.custom;
   std::vector<Row> used;
   std::vector<double> measured, host;
@@ -122,14 +123,14 @@ std::vector<std::string> calibrate_all_reduce(Gpu& gpu, std::span<const Row> row
     throw InputError("custom_allreduce: no row below the workspace limit, expected some to fit");
   if (!host.empty()) p.eager_host_us = quantile(host, 0.5);
   const double link = link_of(gpu);
-  p.one_shot_gb_s = p.two_shot_gb_s = 0.6 * link;
+  if (!control.prior && !control.light) p.one_shot_gb_s = p.two_shot_gb_s = 0.6 * link;
   return fit_knobs({{"custom.base_us", &p.base_us, 1, 10},
                     {"custom.rank_us", &p.rank_us, 0.01, 1},
                     {"custom.one_shot_gb_s", &p.one_shot_gb_s, 0.2 * link, link},
                     {"custom.two_shot_us", &p.two_shot_us, 0.2, 10},
                     {"custom.two_shot_gb_s", &p.two_shot_gb_s, 0.2 * link, link}},
                    measured, [&](std::size_t i) { return predict_all_reduce(gpu, used[i]).total; },
-                   {.restarts = 2, .robust_width = 0.05});
+                   {.restarts = 2, .robust_width = 0.05}, control);
 }
 
 }  // namespace
@@ -152,7 +153,16 @@ KernelValidator nccl_validator() {
                 return fmt::format("{} {}", row.text("op_name"), size_regime(nccl_bytes(row)));
               },
           .calibrate = calibrate_nccl,
-          .source = [](KernelBehaviour& b) -> std::string& { return b.collectives.source; }};
+          .section = "collectives",
+          .source = [](KernelBehaviour& b) -> std::string& { return b.collectives.source; },
+          .add_to_table =
+              [](KernelTable& table, const Row& row) {
+                table.add_collective(op_of(row), ranks(row), nccl_bytes(row), dtype_of(row), row.latency_us());
+              },
+          .look_up =
+              [](const KernelTable& table, const Gpu& gpu, const Row& row) {
+                return table.collective(gpu, op_of(row), ranks(row), nccl_bytes(row), dtype_of(row));
+              }};
 }
 
 KernelValidator custom_allreduce_validator() {
@@ -173,7 +183,16 @@ KernelValidator custom_allreduce_validator() {
                                    size_regime(all_reduce_bytes(row)));
               },
           .calibrate = calibrate_all_reduce,
-          .source = [](KernelBehaviour& b) -> std::string& { return b.collectives.source; }};
+          .section = "collectives",
+          .source = [](KernelBehaviour& b) -> std::string& { return b.collectives.source; },
+          .add_to_table =
+              [](KernelTable& table, const Row& row) {
+                table.add_all_reduce(ranks(row), all_reduce_bytes(row), in_graph(row), row.latency_us());
+              },
+          .look_up =
+              [](const KernelTable& table, const Gpu& gpu, const Row& row) {
+                return table.all_reduce(gpu, ranks(row), all_reduce_bytes(row), in_graph(row));
+              }};
 }
 
 }  // namespace tessera

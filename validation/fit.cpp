@@ -2,8 +2,9 @@
 // range, linear or logarithmic, and s = 1 / (1 + exp(-u)), so every u is inside the box. Loss: mean of
 // 2 w^2 (sqrt(1 + (r/w)^2) - 1), soft-L1 (= r^2 near zero), by iterative reweighting with 1/sqrt(1 +
 // (r/w)^2). The models hold min() and ceil(): the numeric Jacobian takes a step of 1 % of a unit, and a
-// pattern search along the axes finishes what the gradient cannot see. Leaves out: covariances (parameters at
-// a bound are reported instead). After Levenberg 1944, Marquardt 1963.
+// pattern search along the axes finishes what the gradient cannot see. A prior is one more row,
+// noise (x - start) / prior_sd, with the noise of the rows (first a guess, then as found): as much as a fit
+// with that noise would have it weigh. Covariances: uncertainty.cpp. After Levenberg 1944, Marquardt 1963.
 #include "validation/fit.hpp"
 
 #include <Eigen/Dense>
@@ -18,6 +19,9 @@ namespace {
 constexpr double kStep = 0.01;   // of u, for the numeric Jacobian
 constexpr double kEdge = 0.002;  // a start on a bound is moved this far inside
 constexpr double kAtBound = 0.01;
+constexpr double kNoiseGuess = 0.08;     // of ln(predicted / measured), before the first fit
+constexpr double kLeastNoise = 0.002;    // a prior keeps some weight when rows fit perfectly
+constexpr double kNormalMedian = 1.4826; // standard deviation / median absolute deviation
 
 double value_at(const Parameter& p, double u) {
   const double s = 1 / (1 + std::exp(-u));
@@ -28,6 +32,13 @@ double value_at(const Parameter& p, double u) {
 double position(const Parameter& p, double value) {
   if (p.scale == Scale::log) return std::log(value / p.low) / std::log(p.high / p.low);
   return (value - p.low) / (p.high - p.low);
+}
+
+double noise_of(std::vector<double> residuals) {
+  for (double& r : residuals) r = std::abs(r);
+  const auto middle = residuals.begin() + static_cast<std::ptrdiff_t>(residuals.size() / 2);
+  std::nth_element(residuals.begin(), middle, residuals.end());
+  return std::max(kLeastNoise, kNormalMedian * *middle);
 }
 
 double logit(double s) {
@@ -43,32 +54,47 @@ class Problem {
         residuals_(residuals),
         width_(width),
         values_(parameters.size()),
-        count_(count) {}
+        count_(count) {
+    for (std::size_t j = 0; j < parameters.size(); ++j)
+      if (parameters[j].prior_sd > 0) priors_.push_back(j);
+  }
 
   Eigen::VectorXd residuals(const Eigen::VectorXd& u) {
     ++evaluations;
     for (std::size_t i = 0; i < values_.size(); ++i)
       values_[i] = value_at(parameters_[i], u[static_cast<Eigen::Index>(i)]);
-    Eigen::VectorXd r(static_cast<Eigen::Index>(count_));
+    Eigen::VectorXd r(static_cast<Eigen::Index>(count_ + priors_.size()));
     residuals_(values_, {r.data(), count_});
+    for (std::size_t i = 0; i < priors_.size(); ++i) {
+      const Parameter& p = parameters_[priors_[i]];
+      r[static_cast<Eigen::Index>(count_ + i)] =
+          noise * (p.coordinate(values_[priors_[i]]) - p.coordinate(p.start)) / p.prior_sd;
+    }
     TESSERA_CHECK(r.allFinite(), "residuals are finite everywhere in the box");
     return r;
   }
 
   [[nodiscard]] double cost(const Eigen::VectorXd& r) const {
     if (width_ == 0) return r.squaredNorm() / static_cast<double>(count_);
-    double sum = 0;
-    for (const double x : r) sum += 2 * width_ * width_ * (std::sqrt(1 + x * x / (width_ * width_)) - 1);
+    const auto rows = static_cast<Eigen::Index>(count_);
+    double sum = r.tail(r.size() - rows).squaredNorm();
+    for (const double x : r.head(rows))
+      sum += 2 * width_ * width_ * (std::sqrt(1 + x * x / (width_ * width_)) - 1);
     return sum / static_cast<double>(count_);
   }
 
   // Weights whose weighted squares have the gradient of the loss.
   [[nodiscard]] Eigen::VectorXd weights(const Eigen::VectorXd& r) const {
-    if (width_ == 0) return Eigen::VectorXd::Ones(r.size());
-    return (1 + (r.array() / width_).square()).rsqrt();
+    Eigen::VectorXd w = Eigen::VectorXd::Ones(r.size());
+    if (width_ > 0)
+      for (Eigen::Index i = 0; i < static_cast<Eigen::Index>(count_); ++i)
+        w[i] = 1 / std::sqrt(1 + r[i] * r[i] / (width_ * width_));
+    return w;
   }
+  [[nodiscard]] bool has_priors() const { return !priors_.empty(); }
 
   int evaluations = 0;
+  double noise = kNoiseGuess;  // of the rows, which a prior is weighed against
 
  private:
   const std::vector<Parameter>& parameters_;
@@ -76,6 +102,7 @@ class Problem {
   double width_;
   std::vector<double> values_;
   std::size_t count_;
+  std::vector<std::size_t> priors_;  // parameters that have one
 };
 
 struct Point {
@@ -140,6 +167,9 @@ double low_discrepancy(int i, int base) {
 
 }  // namespace
 
+double Parameter::coordinate(double value) const { return scale == Scale::log ? std::log(value) : value; }
+double Parameter::value_at(double x) const { return scale == Scale::log ? std::exp(x) : x; }
+
 FitResult fit(const std::vector<Parameter>& parameters, std::size_t residual_count,
               const Residuals& residuals, const FitOptions& options) {
   constexpr int kPrimes[] = {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53};
@@ -163,6 +193,12 @@ FitResult fit(const std::vector<Parameter>& parameters, std::size_t residual_cou
   if (options.coordinate_polish) {
     best = pattern_search(problem, best);
     best = levenberg_marquardt(problem, best.u, options.iterations);
+  }
+  if (problem.has_priors()) {
+    const Eigen::VectorXd r = problem.residuals(best.u);
+    problem.noise = noise_of({r.data(), r.data() + residual_count});
+    best = levenberg_marquardt(problem, best.u, options.iterations);
+    if (options.coordinate_polish) best = pattern_search(problem, best);
   }
 
   FitResult result;

@@ -20,6 +20,14 @@ struct Parameter {
   double start;
   double low, high;  // low < start < high is best; a start on a bound is moved just inside
   Scale scale = Scale::linear;
+  // Standard deviation of what is known beforehand about the parameter, around its start: of its logarithm
+  // where the scale is log. 0: nothing beyond its range.
+  double prior_sd = 0;
+
+  // The coordinate in which it is near normal: the value or its logarithm.
+  [[nodiscard]] double coordinate(double value) const;
+  [[nodiscard]] double value_at(double coordinate) const;
+  [[nodiscard]] double width() const { return coordinate(high) - coordinate(low); }
 };
 
 using Residuals = std::function<void(std::span<const double> values, std::span<double> residuals)>;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "validation/fit.hpp"
+#include "validation/uncertainty.hpp"
 
 namespace tessera {
 
@@ -18,10 +19,35 @@ struct Knob {
   Scale scale = Scale::log;
 };
 
+struct FitControl {
+  // The starts are another card's figures, carried over by published numbers: known to about 30 % (of a
+  // linear parameter to a quarter of its range), which few rows cannot overrule where they say little.
+  bool prior = false;
+  // One of the fits of a cross-validation: from where the knobs stand, values alone.
+  bool light = false;
+};
+
+struct FittedParameter {
+  std::string name;
+  double value = 0, low = 0, high = 0;  // 95 % interval
+  double unknown = 0;                   // what the rows by themselves leave open: Uncertainty::unknown
+  bool at_bound = false;
+  // From here on the rows do not narrow the range enough to call the parameter measured.
+  static constexpr double kUndetermined = 0.5;
+  [[nodiscard]] bool determined() const { return unknown < kUndetermined || at_bound; }
+};
+
+struct KernelFit {
+  std::vector<FittedParameter> parameters;
+  std::vector<Inseparable> inseparable;
+  [[nodiscard]] std::vector<std::string> at_bound() const;
+  [[nodiscard]] bool in_pair(const std::string& parameter) const;
+  void append(const KernelFit& other, const std::string& prefix = "");
+};
+
 // Sets every knob to the values that make predict_us(i) fit measured_us[i] best in log ratio.
-// Returns the names of the knobs left at a bound.
-std::vector<std::string> fit_knobs(const std::vector<Knob>& knobs, std::span<const double> measured_us,
-                                   const std::function<double(std::size_t)>& predict_us,
-                                   const FitOptions& options);
+KernelFit fit_knobs(const std::vector<Knob>& knobs, std::span<const double> measured_us,
+                    const std::function<double(std::size_t)>& predict_us, FitOptions options,
+                    const FitControl& control = {});
 
 }  // namespace tessera

@@ -68,18 +68,19 @@ std::vector<Case> sample(std::span<const Row> rows, bool bf16, bool tile) {
   return cases;
 }
 
-std::vector<std::string> fit_cases(const Gpu& gpu, const std::vector<Knob>& knobs,
-                                   const std::vector<Case>& cases, bool tile) {
+KernelFit fit_cases(const Gpu& gpu, const std::vector<Knob>& knobs, const std::vector<Case>& cases, bool tile,
+                    const FitControl& control) {
   std::vector<double> measured;
   for (const Case& c : cases) measured.push_back(c.measured_us);
   const auto predict = tile ? simulated : closed_form;
   return fit_knobs(knobs, measured, [&](std::size_t i) { return predict(gpu, cases[i].shape).total; },
-                   {.iterations = tile ? 15 : 40, .restarts = tile ? 0 : 1});
+                   {.iterations = tile ? 15 : 40, .restarts = tile ? 0 : 1}, control);
 }
 
-std::vector<std::string> fit_params(Gpu& gpu, GemmParams& p, std::span<const Row> rows, bool tile) {
+KernelFit fit_params(Gpu& gpu, GemmParams& p, std::span<const Row> rows, bool tile,
+                     const FitControl& control) {
   const std::vector<Case> bf16 = sample(rows, true, tile);
-  std::vector<std::string> at_bound;
+  KernelFit result;
   if (!bf16.empty()) {
     std::vector<Knob> knobs{{"floor_us", &p.floor_us, 1, 5},
                             {"serial_ns_per_k", &p.serial_ns_per_k, 0.3, 8},
@@ -93,20 +94,19 @@ std::vector<std::string> fit_params(Gpu& gpu, GemmParams& p, std::span<const Row
                             {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear}};
     if (!tile)
       knobs.push_back({"l2_retained", &p.l2_retained, 0, 0.5, Scale::linear});  // tiles have real tags
-    at_bound = fit_cases(gpu, knobs, bf16, tile);
+    result = fit_cases(gpu, knobs, bf16, tile, control);
   }
   const std::vector<Case> fp8 = sample(rows, false, tile);
   if (!fp8.empty()) {
-    const auto more = fit_cases(gpu,
+    result.append(fit_cases(gpu,
                                 {{"fp8.quantise_us", &p.fp8.quantise_us, 0.5, 20},
                                  {"fp8.quantise_row_ns", &p.fp8.quantise_row_ns, 0.05, 50},
                                  {"fp8.quantise_gb_s", &p.fp8.quantise_gb_s, 100, 5000},
                                  {"fp8.compute_fraction", &p.fp8.compute_fraction, 0.3, 1, Scale::linear},
                                  {"fp8.serial_ns_per_k", &p.fp8.serial_ns_per_k, 0.2, 8}},
-                                fp8, tile);
-    at_bound.insert(at_bound.end(), more.begin(), more.end());
+                                fp8, tile, control));
   }
-  return at_bound;
+  return result;
 }
 
 }  // namespace
@@ -124,14 +124,22 @@ KernelValidator gemm_validator(Cost cost) {
       .shape_key = shape_key,
       .dtype = [](const Row& row) { return std::string(row.text("gemm_dtype")); },
       .regime = regime,
-      .calibrate =
-          tile
-              ? +[](Gpu& gpu,
-                    std::span<const Row> rows) { return fit_params(gpu, gpu.kernels->tile.gemm, rows, true); }
-              : +[](Gpu& gpu,
-                    std::span<const Row> rows) { return fit_params(gpu, gpu.kernels->gemm, rows, false); },
+      .calibrate = tile ? +[](Gpu& gpu, std::span<const Row> rows, const FitControl& control) {
+                             return fit_params(gpu, gpu.kernels->tile.gemm, rows, true, control);
+                           }
+                        : +[](Gpu& gpu, std::span<const Row> rows, const FitControl& control) {
+                             return fit_params(gpu, gpu.kernels->gemm, rows, false, control);
+                           },
+      .section = tile ? "tile.gemm" : "gemm",
       .source = tile ? +[](KernelBehaviour& b) -> std::string& { return b.tile.gemm.source; }
-                     : +[](KernelBehaviour& b) -> std::string& { return b.gemm.source; }};
+                     : +[](KernelBehaviour& b) -> std::string& { return b.gemm.source; },
+      .add_to_table =
+          [](KernelTable& table, const Row& row) {
+            const GemmShape s = checked_shape(row);
+            table.add_gemm(s.dtype, s.m, s.n, s.k, row.latency_us());
+          },
+      .look_up = [](const KernelTable& table, const Gpu& gpu,
+                    const Row& row) { return table.gemm(gpu, checked_shape(row)); }};
 }
 
 }  // namespace tessera

@@ -27,10 +27,15 @@ std::span<const KernelValidator> kernel_validators(Cost cost) {
 }
 
 Cost parse_cost(const std::string& name) {
-  if (name == "tile") return Cost::tile;
-  if (name == "auto" || name == "roofline") return Cost::roofline;
-  throw InputError("--cost " + name + ": not known, expected auto, roofline or tile" +
-                   did_you_mean(name, {"auto", "roofline", "tile"}));
+  if (name == "auto") return Cost::roofline;
+  for (const Cost cost : {Cost::roofline, Cost::tile, Cost::table})
+    if (name == name_of(cost)) return cost;
+  throw InputError("--cost " + name + ": not known, expected auto, roofline, tile or table" +
+                   did_you_mean(name, {"auto", "roofline", "tile", "table"}));
+}
+
+const char* name_of(Cost cost) {
+  return cost == Cost::roofline ? "roofline" : cost == Cost::tile ? "tile" : "table";
 }
 
 const KernelValidator& kernel_validator(const std::string& name, Cost cost) {

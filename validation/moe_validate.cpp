@@ -81,7 +81,7 @@ std::string regime(const Row& row) {
                                  : "m>2048");
 }
 
-std::vector<std::string> calibrate(Gpu& gpu, std::span<const Row> rows) {
+KernelFit calibrate(Gpu& gpu, std::span<const Row> rows, const FitControl& control) {
   MoeParams& p = gpu.kernels->moe;
   std::vector<MoeShape> shapes;
   std::vector<ExpertLoad> loads;
@@ -92,16 +92,16 @@ std::vector<std::string> calibrate(Gpu& gpu, std::span<const Row> rows) {
     loads.push_back(expert_load(shapes.back()));
     measured.push_back(rows[i].latency_us());
   }
-  return fit_knobs({{"moe.floor_us", &p.floor_us, 5, 80},
-                    {"moe.permute_us", &p.permute_us, 0.1, 20},
-                    {"moe.per_100_experts_us", &p.per_100_experts_us, 0.05, 20},
-                    {"moe.compute_fraction", &p.compute_fraction, 0.2, 1, Scale::linear},
-                    {"moe.hbm_fraction", &p.hbm_fraction, 0.5, 1, Scale::linear},
-                    {"moe.l2_feed_gb_s", &p.l2_feed_gb_s, 2000, 30000},
-                    {"moe.serial_ns_per_k", &p.serial_ns_per_k, 0.2, 8},
-                    {"moe.wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear},
-                    {"moe.elementwise_fraction", &p.elementwise_fraction, 0.3, 2}},
-                   measured, [&](std::size_t i) { return moe_time(gpu, shapes[i], loads[i]).total; }, {});
+  return fit_knobs({{"floor_us", &p.floor_us, 5, 80},
+                    {"permute_us", &p.permute_us, 0.1, 20},
+                    {"per_100_experts_us", &p.per_100_experts_us, 0.05, 20},
+                    {"compute_fraction", &p.compute_fraction, 0.2, 1, Scale::linear},
+                    {"hbm_fraction", &p.hbm_fraction, 0.5, 1, Scale::linear},
+                    {"l2_feed_gb_s", &p.l2_feed_gb_s, 2000, 30000},
+                    {"serial_ns_per_k", &p.serial_ns_per_k, 0.2, 8},
+                    {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear},
+                    {"elementwise_fraction", &p.elementwise_fraction, 0.3, 2}},
+                   measured, [&](std::size_t i) { return moe_time(gpu, shapes[i], loads[i]).total; }, {}, control);
 }
 
 }  // namespace
@@ -118,7 +118,12 @@ KernelValidator moe_validator() {
           .dtype = [](const Row& row) { return std::string(row.text("moe_dtype")); },
           .regime = regime,
           .calibrate = calibrate,
-          .source = [](KernelBehaviour& b) -> std::string& { return b.moe.source; }};
+          .section = "moe",
+          .source = [](KernelBehaviour& b) -> std::string& { return b.moe.source; },
+          .add_to_table = [](KernelTable& table,
+                             const Row& row) { table.add_moe(shape_of(row), row.latency_us()); },
+          .look_up = [](const KernelTable& table, const Gpu& gpu,
+                        const Row& row) { return table.moe(gpu, shape_of(row)); }};
 }
 
 }  // namespace tessera

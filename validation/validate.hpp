@@ -14,6 +14,10 @@ struct ValidateOptions {
   std::vector<Where> where;  // all must hold
   bool flagged_too = false;
   std::size_t worst = 10;
+  Cost cost = Cost::roofline;  // table: each row is predicted by the rows of other folds, all of them unseen
+  int folds = 5;               // of shapes, by hash; table only
+  std::vector<std::string> fold_by;  // columns whose values decide the fold together; empty: the whole shape
+  std::size_t sample = 0;      // about this many of the usable rows, chosen by hash of their shape; 0: all
 };
 
 struct WorstRow {
@@ -28,7 +32,7 @@ struct ValidationReport {
   std::string kernel, gpu;
   std::size_t rows = 0;         // in the tables, after --where
   std::size_t flagged = 0;      // left out for their flag
-  std::size_t unsupported = 0;  // of implementations the model does not describe
+  std::size_t unsupported = 0;  // of implementations the model, or of kinds the table, does not hold
   ErrorSummary used;
   ErrorSummary in_sample;     // shapes of the table and half the parameters were fitted on
   ErrorSummary held_out;      // the other shapes, and every row of other tables

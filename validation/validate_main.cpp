@@ -12,16 +12,20 @@ namespace {
 constexpr int kUsage = 2, kGateMissed = 3;
 
 struct Arguments {
-  std::vector<std::string> files, where;
+  std::vector<std::string> files, where, fold_by;
   std::string kernel, gpu, cost = "auto";
   double gate = -1;
+  int folds = 5;
   bool json = false, all = false;
 };
 
 int run(const Arguments& args) {
   using namespace tessera;
-  const KernelValidator& kernel = kernel_validator(args.kernel, parse_cost(args.cost));
   ValidateOptions options;
+  options.cost = parse_cost(args.cost);
+  options.folds = args.folds;
+  options.fold_by = args.fold_by;
+  const KernelValidator& kernel = kernel_validator(args.kernel, options.cost);
   options.flagged_too = args.all;
   for (const std::string& text : args.where) options.where.push_back(parse_where(text));
   std::vector<MeasurementTable> tables;
@@ -48,7 +52,11 @@ int main(int argc, char** argv) {
       ->required();
   app.add_option("--gpu", args.gpu, "a name under configs/gpus, or a path")->required();
   app.add_option("--where", args.where, "column=value[,value]; several must all hold");
-  app.add_option("--cost", args.cost, "cost source: auto, roofline or tile");
+  app.add_option("--cost", args.cost, "cost source: auto, roofline, tile or table (each row by rows of other shapes)");
+  app.add_option("--folds", args.folds, "with --cost table: parts the shapes are split into (default 5)");
+  app.add_option("--fold-by", args.fold_by,
+                 "with --cost table: columns that decide the part, e.g. n,k: GEMMs of unseen weights")
+      ->delimiter(',');
   app.add_option("--gate", args.gate, "exit 3 when the median error exceeds this many percent");
   app.add_flag("--json", args.json, "print JSON");
   app.add_flag("--all", args.all, "use flagged rows too");

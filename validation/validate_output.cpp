@@ -17,7 +17,8 @@ Json json_of(const ErrorSummary& s) {
           {"mape", rounded(s.mape)},
           {"median_ape", rounded(s.median_ape)},
           {"p90_ape", rounded(s.p90_ape)},
-          {"bias", rounded(s.bias)}};
+          {"bias", rounded(s.bias)},
+          {"rank_correlation", rounded(s.rank_correlation)}};
 }
 
 Json terms_of(const OpTime& t) {
@@ -26,8 +27,9 @@ Json terms_of(const OpTime& t) {
 }
 
 std::string line(const std::string& name, const ErrorSummary& s) {
-  return fmt::format("  {:<52} {:>7} rows  median {:>6.1f} %  p90 {:>6.1f} %  bias {:>+6.1f} %\n", name,
-                     s.rows, s.median_ape, s.p90_ape, s.bias);
+  return fmt::format(
+      "  {:<52} {:>7} rows  median {:>5.1f} %  mean {:>5.1f} %  p90 {:>5.1f} %  bias {:>+6.1f} %  rank {:>6.3f}\n",
+      name, s.rows, s.median_ape, s.mape, s.p90_ape, s.bias, s.rank_correlation);
 }
 
 }  // namespace
@@ -43,6 +45,7 @@ std::string to_json(const ValidationReport& r) {
                {"median_ape", rounded(r.used.median_ape)},
                {"p90_ape", rounded(r.used.p90_ape)},
                {"bias", rounded(r.used.bias)},
+               {"rank_correlation", rounded(r.used.rank_correlation)},
                {"in_sample", json_of(r.in_sample)},
                {"held_out", json_of(r.held_out)},
                {"out_of_range", json_of(r.out_of_range)}};

@@ -134,6 +134,7 @@ void KernelTable::finish(const Gpu& measured_on) {
                 std::log(reference.total / row.us));
     of.range[{row.shape.q_heads, row.shape.kv_heads}].add({row.sequences, row.tokens, 0});
   }
+  finish_curves(gpu);
   for (auto& [dtype, of] : gemm_) of.rows.finish();
   for (auto* kind : {&decode_, &prefill_})
     for (auto& [key, of] : *kind) of.rows.finish(), of.cold.finish();

@@ -124,6 +124,15 @@ void EngineProfile::describe(Fields& f) {
            {.doc = "attention kernels; auto: what the GPU's kernel behaviour names"});
   f.field("separate_prefill_kernel", separate_prefill_kernel,
           {.doc = "prefill and decode of a mixed step run as two attention kernels"});
+  f.field(
+      "paged_lanes", paged_lanes,
+      {.doc = "tokens that decode attention reads side by side within a block; a smaller block leaves lanes "
+              "idle and is read at that share of the rate",
+       .min = 1,
+       .max = 64});
+  f.choice(
+      "cascade", cascade, {"off", "on", "auto"},
+      {.doc = "cascade attention: a prefix that decodes share is read once; auto: where that is faster"});
 
   f.field("default_max_num_batched_tokens", default_max_num_batched_tokens,
           {.doc = "token budget of a step when the run config gives none",

@@ -74,6 +74,8 @@ struct EngineProfile {
 
   std::string attention_backend = "auto";
   bool separate_prefill_kernel = false;
+  std::int64_t paged_lanes = 1;  // of one block, read side by side by a decode kernel
+  std::string cascade = "off";   // a prefix common to several decodes is read once: on, off, auto (if faster)
 
   std::int64_t default_max_num_batched_tokens = 2048;
   std::int64_t default_max_num_seqs = 256;

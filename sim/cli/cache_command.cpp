@@ -49,7 +49,8 @@ DenseTrace load(const CacheOptions& options, bool with_times) {
             format.name));
   Request request;
   while (requests->next(request))
-    trace.add_request(request.blocks, info.has_arrivals ? request.arrival_ps / 1000 : DenseTrace::kNoTime);
+    trace.add_request(request.blocks, info.has_arrivals ? request.arrival_ps / 1000 : DenseTrace::kNoTime,
+                      request.session);
   return trace;
 }
 

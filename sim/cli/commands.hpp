@@ -17,6 +17,7 @@ struct RunOptions {
   std::vector<std::string> overrides;
   std::string out;
   std::optional<std::int64_t> seed;
+  bool memory_map = false;
   bool json = false;
   bool quiet = false;
 };
@@ -51,7 +52,8 @@ struct ExplainOptions {
   std::vector<std::string> compare;      // shapes (kv)
   std::vector<std::int64_t> batches{0};  // 0: as many as fit
   std::int64_t seats = 256;
-  std::string layers;  // "16-31": a pipeline stage (kv)
+  std::string layers;           // "16-31": a pipeline stage (kv)
+  std::string prefix = "2048";  // tokens all sequences share (cascade)
   bool json = false;
 };
 int explain_command(const ExplainOptions& options);
@@ -59,6 +61,7 @@ int explain_command(const ExplainOptions& options);
 struct Model;
 int explain_kv_compare(const ExplainOptions& options, const Model& model);
 int explain_kv_claims(const ExplainOptions& options);
+int explain_cascade(const ExplainOptions& options, const Model& model);
 
 int list_command(const std::string& what, bool json);
 int config_schema_command(bool json);

@@ -146,8 +146,10 @@ int explain_command(const ExplainOptions& options) {
     throw InputError("explain " + options.what + ": --model is missing, expected a model name or file");
   if (options.what == "kv") return explain_kv_command(options);
   if (options.what == "capacity") return explain_capacity_command(options);
-  throw InputError(fmt::format("explain: '{}' is not known, expected kv, capacity or kv-claims{}",
-                               options.what, did_you_mean(options.what, {"kv", "capacity", "kv-claims"})));
+  if (options.what == "cascade") return explain_cascade(options, model_of(options));
+  throw InputError(fmt::format("explain: '{}' is not known, expected kv, capacity, cascade or kv-claims{}",
+                               options.what,
+                               did_you_mean(options.what, {"kv", "capacity", "cascade", "kv-claims"})));
 }
 
 }  // namespace tessera

@@ -78,6 +78,8 @@ int run(int argc, char** argv) {
                       "folder for summary.json, requests.csv, timeline.json.gz, ...");
   run_app->add_option("--seed", run_options.seed, "seed, in place of the config's")
       ->check(CLI::NonNegativeNumber);
+  run_app->add_flag("--memory-map", run_options.memory_map,
+                    "which block belongs to whom over time: a picture here, memory_map.json in --out");
   run_app->add_flag("--json", run_options.json, "print summary.json");
   run_app->add_flag("--quiet", run_options.quiet, "no progress, no table");
   run_app->footer("Example: tessera run configs/quickstart.yaml --set gpu=l40s --json");
@@ -119,9 +121,9 @@ int run(int argc, char** argv) {
 
   ExplainOptions explain_options;
   CLI::App* explain_app = app.add_subcommand("explain", "a quantity with its formula, values and source");
-  explain_app->add_option("WHAT", explain_options.what, "kv | capacity | kv-claims")->required();
-  explain_app->add_option("--model", explain_options.model, "model name or file (kv, capacity)");
-  explain_app->add_option("--gpu", explain_options.gpu, "GPU name or file (capacity)");
+  explain_app->add_option("WHAT", explain_options.what, "kv | capacity | cascade | kv-claims")->required();
+  explain_app->add_option("--model", explain_options.model, "model name or file (kv, capacity, cascade)");
+  explain_app->add_option("--gpu", explain_options.gpu, "GPU name or file (capacity, cascade)");
   explain_app->add_option("--context", explain_options.context,
                           "tokens of one sequence, e.g. 128k; several with --compare: 4k,32k");
   explain_app->add_option("--kv-dtype", explain_options.kv_dtype,
@@ -146,6 +148,8 @@ int run(int argc, char** argv) {
   explain_app->add_option("--seats", explain_options.seats, "most sequences at once (--compare)")
       ->check(CLI::Range(1, 65536));
   explain_app->add_option("--layers", explain_options.layers, "a pipeline stage, e.g. 16-31 (kv)");
+  explain_app->add_option("--prefix", explain_options.prefix,
+                          "tokens that all sequences of the batch share (cascade)");
   explain_app->add_flag("--json", explain_options.json, "machine-readable");
   explain_app->callback([&] { code = explain_command(explain_options); });
 

@@ -8,9 +8,12 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "models/base/error.hpp"
+#include "models/base/text.hpp"
 #include "sim/cli/commands.hpp"
 #include "sim/report/files.hpp"
 #include "sim/report/manifest.hpp"
+#include "sim/report/memory_map.hpp"
 #include "sim/report/requests_csv.hpp"
 #include "sim/report/summary.hpp"
 #include "sim/report/timeline.hpp"
@@ -101,7 +104,14 @@ int run_command(const RunOptions& options) {
     };
     hooks.on_step = [&](const StepRecord& step) { timeline.step(step); };
   }
+  MemoryMap map(options.memory_map ? MemoryMap::kMostCells : MemoryMap::kFewCells);
+  if (options.memory_map || !options.out.empty())
+    hooks.on_memory = [&map](const MemoryMoment& moment) { map.look(moment); };
   const RunResult result = simulate(config, hooks);
+  if (options.memory_map && map.too_large())
+    throw InputError(fmt::format("--memory-map: the memory has {} blocks, expected at most {}",
+                                 human_count(static_cast<std::int64_t>(map.cells())),
+                                 human_count(static_cast<std::int64_t>(MemoryMap::kMostCells))));
   const Volatile machine = machine_use(start);
   const std::string json = summary_json(result, machine);
   if (!options.out.empty()) {
@@ -110,12 +120,14 @@ int run_command(const RunOptions& options) {
     write_file(folder + "timeline.json.gz", timeline.gzipped());
     write_file(folder + "resolved.yaml", resolved_yaml(config));
     write_file(folder + "manifest.json", manifest_json(config, options.config));
+    if (!map.empty()) write_file(folder + "memory_map.json", map.json(result.block_tokens));
     write_file(folder + "summary.json", json);
   }
   if (options.json) std::fputs(json.c_str(), stdout);
   if (!options.quiet && !options.json) {
     const bool colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
     std::fputs(summary_text(result, machine, colour).c_str(), stdout);
+    if (options.memory_map) std::fputs(map.picture(colour).c_str(), stdout);
     if (!options.out.empty()) fmt::print(stderr, "results in {}\n", options.out);
   }
   if (std::fflush(stdout) != 0) throw RunError("cannot write to standard output");

@@ -26,6 +26,31 @@ BlockPool::BlockPool(std::uint32_t blocks, Options options)
   }
 }
 
+bool BlockPool::twin_in_use(BlockId block) const {
+  bool found = false;
+  index_.for_each(index_.hash_of(block),
+                  [&](BlockId twin) { found = found || (twin != block && nodes_[twin].references > 0); });
+  return found;
+}
+
+void BlockPool::show_free(std::span<BlockCell> cells) const {
+  for (BlockId block = 0; block < nodes_.size(); ++block) {
+    const bool cached = hash_of(block) != kNoHash && references(block) == 0;
+    cells[block].state = cached ? BlockCell::State::cached : BlockCell::State::free;
+    cells[block].content = nodes_[block].generation;
+  }
+}
+
+void BlockPool::show_held(std::span<BlockCell> cells, std::span<const BlockId> blocks,
+                          std::uint32_t holder) const {
+  for (const BlockId block : blocks) {
+    if (block == null_) continue;
+    BlockCell& cell = cells[block];
+    if (cell.users++ == 0) cell.holder = holder;
+    cell.state = BlockCell::State::held;
+  }
+}
+
 void BlockPool::audit() const {
   std::uint32_t queued = 0, live = 0;
   for_each_free([&](BlockId block) {

@@ -7,7 +7,7 @@
 // queue is LRU by the time of release. A hit takes a free block out of the middle of the queue.
 //
 // Invariant: live + free = usable. Every operation is O(1) per block and none allocates memory.
-// Left out: groups of different block sizes, copy-on-write (blocks are shared only when full).
+// Writing into shared blocks is the concern of copy_on_write.hpp. Left out: blocks of different sizes.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "models/base/check.hpp"
+#include "sim/memory/block_cell.hpp"
 #include "sim/memory/free_queue.hpp"
 #include "sim/memory/hash_index.hpp"
 
@@ -42,6 +43,8 @@ class BlockPool {
   [[nodiscard]] BlockHash hash_of(BlockId block) const { return caching_ ? index_.hash_of(block) : kNoHash; }
   // How often the block was handed out: it still holds what a past user left while this is unchanged.
   [[nodiscard]] std::uint32_t generation(BlockId block) const { return nodes_[block].generation; }
+  // Blocks in use whose content another block in use holds as well, less one of each content.
+  [[nodiscard]] std::int64_t duplicates() const { return duplicates_; }
   // Published blocks whose content was dropped to make room.
   [[nodiscard]] std::int64_t evictions() const { return evictions_; }
 
@@ -66,7 +69,10 @@ class BlockPool {
   // One more user of a cached block; takes it out of the free queue if it stood there.
   void touch(BlockId block) {
     if (block == null_) return;
-    if (!caching_ || nodes_[block].references++ == 0) queue_.remove(block);
+    if (!caching_) return queue_.remove(block);
+    if (nodes_[block].references++ > 0) return;
+    queue_.remove(block);
+    if (index_.twinned(block) && twin_in_use(block)) ++duplicates_;
   }
 
   // One user less of every block, last block first; blocks without users join the free queue's tail.
@@ -80,13 +86,16 @@ class BlockPool {
     if (!caching_) return queue_.push(block);
     Node& node = nodes_[block];
     TESSERA_CHECK(node.references > 0, "a block was freed more often than it was taken");
-    if (--node.references == 0) queue_.push(block);
+    if (--node.references > 0) return;
+    queue_.push(block);
+    if (index_.twinned(block) && twin_in_use(block)) --duplicates_;
   }
 
   // A live block with one user is given new content: whoever looked for the old no longer finds it.
   void recycle(BlockId block) {
     TESSERA_CHECK(!caching_ || nodes_[block].references == 1, "only its one user gives a block new content");
     if (!caching_ || index_.hash_of(block) == kNoHash) return;
+    if (index_.twinned(block) && twin_in_use(block)) --duplicates_;
     index_.erase(block);
     ++evictions_;
   }
@@ -98,11 +107,14 @@ class BlockPool {
   void publish(BlockId block, BlockHash hash) {
     if (!caching_ || block == null_) return;
     TESSERA_CHECK(nodes_[block].references > 0, "only a live block is published");
-    index_.insert(block, hash);
+    if (index_.insert(block, hash) != block && twin_in_use(block)) ++duplicates_;
   }
 
   // Walks the whole pool and checks that no block is lost, doubled or miscounted. O(blocks).
   void audit() const;
+  // Cells of the free blocks, and of those that `holder` holds.
+  void show_free(std::span<BlockCell> cells) const;
+  void show_held(std::span<BlockCell> cells, std::span<const BlockId> blocks, std::uint32_t holder) const;
   // Calls `see(block)` for every free block, next victim first.
   template <class See>
   void for_each_free(See see) const {
@@ -121,10 +133,12 @@ class BlockPool {
     ++evictions_;
   }
 
+  [[nodiscard]] bool twin_in_use(BlockId block) const;
+
   bool caching_;
   BlockId null_ = kNoBlock;
   std::uint32_t usable_;
-  std::int64_t evictions_ = 0;
+  std::int64_t evictions_ = 0, duplicates_ = 0;
   std::vector<Node> nodes_;
   FreeQueue queue_;
   HashIndex index_;

@@ -22,11 +22,18 @@ class DenseTrace {
   using Id = std::uint32_t;
   static constexpr std::int64_t kNoTime = INT64_MIN;
 
+  static constexpr std::uint32_t kNoSession = ~std::uint32_t{0};
+
   // One request of a block trace; it may have no blocks. All requests have a time or none has.
-  void add_request(std::span<const std::uint64_t> blocks, std::int64_t time_ns = kNoTime) {
+  void add_request(std::span<const std::uint64_t> blocks, std::int64_t time_ns = kNoTime,
+                   std::uint32_t session = kNoSession) {
     TESSERA_CHECK(!keyed(), "a trace is of blocks or of keys");
     for (const std::uint64_t block : blocks) ids_.push_back(intern(block));
     ends_.push_back(ids_.size());
+    if (session != kNoSession) {
+      sessions_.resize(ends_.size(), kNoSession);
+      sessions_.back() = session;
+    }
     add_time(time_ns);
   }
   // One reference of a key trace.
@@ -51,6 +58,11 @@ class DenseTrace {
   [[nodiscard]] Id distinct() const { return static_cast<Id>(names_.size()); }
   // By id; empty for a block trace, whose blocks are all alike.
   [[nodiscard]] std::span<const std::uint32_t> sizes() const { return sizes_; }
+  // Requests of one conversation; kNoSession where the trace names none.
+  [[nodiscard]] bool has_sessions() const { return !sessions_.empty(); }
+  [[nodiscard]] std::uint32_t session(std::size_t request) const {
+    return request < sessions_.size() ? sessions_[request] : kNoSession;
+  }
   [[nodiscard]] bool has_times() const { return !times_.empty(); }
   [[nodiscard]] std::int64_t time_ns(std::size_t request) const { return has_times() ? times_[request] : 0; }
 
@@ -68,7 +80,8 @@ class DenseTrace {
   std::vector<Id> ids_;
   std::vector<std::size_t> ends_;  // of each request in ids_
   std::vector<std::uint32_t> sizes_;
-  std::vector<std::int64_t> times_;  // by request
+  std::vector<std::int64_t> times_;      // by request
+  std::vector<std::uint32_t> sessions_;  // by request, as far as the last one named
   tsl::robin_map<std::uint64_t, Id> names_;
 };
 

@@ -1,5 +1,7 @@
 #include "sim/memory/fleet_replay.hpp"
 
+#include <tsl/robin_map.h>
+
 #include <algorithm>
 
 #include "models/base/check.hpp"
@@ -37,6 +39,21 @@ std::vector<std::uint32_t> route_round_robin(const DenseTrace& trace, std::uint3
 std::vector<std::uint32_t> route_by_session(const DenseTrace& trace, std::uint32_t replicas) {
   constexpr std::uint32_t kUnknown = ~std::uint32_t{0};
   std::vector<std::uint32_t> replica_of(trace.requests());
+  if (trace.has_sessions()) {
+    tsl::robin_map<std::uint32_t, std::uint32_t> homes;
+    std::uint32_t dealt = 0;
+    for (std::size_t i = 0; i < replica_of.size(); ++i) {
+      const std::uint32_t session = trace.session(i);
+      if (session == DenseTrace::kNoSession) {
+        replica_of[i] = dealt++ % replicas;
+        continue;
+      }
+      const auto [home, fresh] = homes.try_emplace(session, dealt % replicas);
+      dealt += fresh ? 1 : 0;
+      replica_of[i] = home->second;
+    }
+    return replica_of;
+  }
   std::vector<std::uint32_t> home(trace.distinct(), kUnknown);  // of a session, by its second block
   std::uint32_t next = 0;
   const auto deal = [&] { return next++ % replicas; };

@@ -35,18 +35,29 @@ class HashIndex {
   // The block cached longest under `hash`, or kNoBlock.
   [[nodiscard]] BlockId find(BlockHash hash) const { return slots_[locate(hash)].block; }
 
-  void insert(BlockId block, BlockHash hash) {
+  // The block that answers for `hash` from now on: another one where there are twins.
+  BlockId insert(BlockId block, BlockHash hash) {
     TESSERA_CHECK(hash != kNoHash, "a block is published under a real hash");
     TESSERA_CHECK(blocks_[block].hash == kNoHash, "a block is published once until it is evicted");
     Slot& slot = slots_[locate(hash)];
     blocks_[block].hash = hash;
     if (slot.block == kNoBlock) {
       slot = {tag_of(hash), block};
-      return;
+      return block;
     }
     BlockId last = slot.block;
     while (blocks_[last].twin != kNoBlock) last = blocks_[last].twin;
     blocks_[last].twin = block;
+    blocks_[block].twinned = blocks_[slot.block].twinned = true;
+    return slot.block;
+  }
+
+  // Whether the block may have twins: if not, it has none.
+  [[nodiscard]] bool twinned(BlockId block) const { return blocks_[block].twinned; }
+  // Calls `see` for every block of this hash.
+  template <class See>
+  void for_each(BlockHash hash, See see) const {
+    for (BlockId block = find(hash); block != kNoBlock; block = blocks_[block].twin) see(block);
   }
 
   void erase(BlockId block) {
@@ -72,6 +83,7 @@ class HashIndex {
   struct Block {
     BlockHash hash = kNoHash;
     BlockId twin = kNoBlock;  // the next younger block of the same hash
+    bool twinned = false;
   };
   static constexpr Slot kEmpty{0, kNoBlock};
 

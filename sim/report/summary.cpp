@@ -45,11 +45,21 @@ Json kv_section(const RunResult& result) {
   }
   kv["external_waste_fraction"] = ratio(m.external_time, slots);
   kv["reserved_fraction"] = ratio(m.reserved_time, slots);
+  kv["duplicate_fraction"] = ratio(m.duplicate_time, slots);
+  if (result.config.memory.allocator == "paged" && m.slot_time > 0)
+    kv["sharing_saved_fraction"] = 1 - m.block_time * static_cast<double>(result.block_tokens) / m.slot_time;
   kv["prefix_hit_ratio"] =
       ratio(static_cast<double>(m.prompt_tokens_hit), static_cast<double>(m.prompt_tokens_looked_up));
   kv["preemptions"] = m.preemptions;
   kv["recomputed_tokens"] = m.recomputed_tokens;
   kv["evictions"] = m.evictions;
+  if (m.sequences > 1)
+    kv["copied_on_write"] = {{"blocks", m.copied_blocks},
+                             {"bytes", m.copied_blocks * result.block_tokens * result.bytes_per_token}};
+  if (!result.vmm.empty())
+    kv["mapped"] = {{"layout", result.vmm},
+                    {"pages", m.mapped_pages},
+                    {"stall_s", static_cast<double>(m.map_stall_ps) * 1e-12}};
   kv["mean_batched_requests"] = ratio(m.running_time, m.step_time);
   if (result.capacity_derived) {
     const CapacityBreakdown& c = result.capacity;
@@ -87,6 +97,10 @@ Json steps_section(const RunResult& result) {
                          : Json(nullptr);
   steps["peak_running"] = m.peak_running;
   steps["peak_waiting"] = m.peak_waiting;
+  if (result.config.engine.profile->cascade != "off")
+    steps["cascade"] = {{"steps", std::llround(t.cascade_steps)},
+                        {"saved_hbm_bytes", t.cascade_saved_bytes},
+                        {"saved_share", ratio(t.cascade_saved_bytes, t.cascade_saved_bytes + t.hbm_bytes)}};
   steps["seconds_by_operator"] = parts;
   steps["seconds_by_resource"] = terms;
   return steps;
@@ -147,7 +161,13 @@ std::string summary_json(const RunResult& result, const Volatile& machine) {
       {"request_goodput", "requests that meet ttft and tpot limits / duration"},
       {"useful_fraction",
        "tokens stored / token slots given out or lost between regions while requests wait, weighted by step "
-       "time"}};
+       "time"},
+      {"duplicate_fraction",
+       "of the same slots, those whose tokens (full prompt blocks the trace names) another block in use "
+       "holds "
+       "as well; part of useful_fraction"},
+      {"sharing_saved_fraction",
+       "1 - blocks in use / blocks if every sequence had its own, weighted by step time"}};
   out["warnings"] = result.warnings;
   out["seed"] = result.config.seed;
   out["volatile"] = {{"wall_s", machine.wall_s},

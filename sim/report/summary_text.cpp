@@ -82,6 +82,26 @@ std::string summary_text(const RunResult& result, const Volatile& machine, bool 
       share(m.resident_time, m.slot_time + m.external_time),
       share(static_cast<double>(m.prompt_tokens_hit), static_cast<double>(m.prompt_tokens_looked_up)),
       human_count(m.preemptions));
+  const double slots = m.slot_time + m.external_time;
+  const double internal = m.slot_time - m.resident_time - m.reserved_time;
+  out += fmt::format(
+      "             the rest: reserved {:.1f} %, internal {:.1f} %, external {:.1f} %; held twice {:.1f} %\n",
+      share(m.reserved_time, slots), share(internal, slots), share(m.external_time, slots),
+      share(m.duplicate_time, slots));
+  if (m.sequences > 1)
+    out += fmt::format(
+        "             {} sequences a request share {:.1f} % of their blocks, {} copied on write\n",
+        m.sequences,
+        share(m.slot_time - m.block_time * static_cast<double>(result.block_tokens), m.slot_time),
+        human_count(m.copied_blocks));
+  if (!result.vmm.empty())
+    out +=
+        fmt::format("             {}; {} pages mapped, steps waited {} for them\n", result.vmm,
+                    human_count(m.mapped_pages), human_seconds(static_cast<double>(m.map_stall_ps) * 1e-12));
+  if (m.terms.cascade_steps > 0)
+    out += fmt::format("             cascade attention read shared prefixes once in {} steps: {} saved\n",
+                       human_count(std::llround(m.terms.cascade_steps)),
+                       human_bytes(m.terms.cascade_saved_bytes));
   if (result.capacity_derived) {
     const CapacityBreakdown& c = result.capacity;
     const auto gib = [](std::int64_t bytes) {

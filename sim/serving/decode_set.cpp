@@ -7,9 +7,9 @@
 
 namespace tessera {
 
-DecodeSet::DecodeSet(std::int64_t block_tokens, std::span<const std::int64_t> windows)
-    : block_tokens_(block_tokens), phase_(static_cast<std::size_t>(block_tokens)) {
-  TESSERA_CHECK(block_tokens > 0, "a block holds at least one token");
+DecodeSet::DecodeSet(std::int64_t block_tokens, std::span<const std::int64_t> windows, std::int64_t width)
+    : block_tokens_(block_tokens), width_(width), phase_(static_cast<std::size_t>(block_tokens)) {
+  TESSERA_CHECK(block_tokens > 0 && width > 0, "a block holds at least one token, a request one sequence");
   for (const std::int64_t size : windows) windows_.push_back({size, 0, 0, {}});
 }
 
@@ -31,14 +31,15 @@ void DecodeSet::add(Slot slot, std::int64_t computed, std::int64_t remaining) {
   entry.phase_at = static_cast<std::uint32_t>(list.size());
   list.push_back(slot);
   const auto value = static_cast<std::int32_t>(entry.key + 1);
-  keys_.insert(std::upper_bound(keys_.begin(), keys_.end(), value, std::greater<>()), value);
-  sum_ += computed;
+  const auto at = std::upper_bound(keys_.begin(), keys_.end(), value, std::greater<>());
+  keys_.insert(at, static_cast<std::size_t>(width_), value);
+  sum_ += width_ * computed;
   due_.push_back({clock_ + remaining - 1, order_++, slot, entry.epoch});
   std::push_heap(due_.begin(), due_.end());
   for (Window& window : windows_) {
     if (computed >= window.size) continue;  // its next context already fills the window
-    ++window.below;
-    window.below_keys += entry.key;
+    window.below += width_;
+    window.below_keys += width_ * entry.key;
     window.fills.push_back({clock_ + window.size - computed, 0, slot, entry.epoch});
     std::push_heap(window.fills.begin(), window.fills.end());
   }
@@ -53,12 +54,13 @@ void DecodeSet::remove(Slot slot) {
   slots_[list[entry.phase_at]].phase_at = entry.phase_at;
   list.pop_back();
   const auto value = static_cast<std::int32_t>(entry.key + 1);
-  keys_.erase(std::lower_bound(keys_.begin(), keys_.end(), value, std::greater<>()));
-  sum_ -= entry.key + clock_;
+  const auto at = std::lower_bound(keys_.begin(), keys_.end(), value, std::greater<>());
+  keys_.erase(at, at + width_);
+  sum_ -= width_ * (entry.key + clock_);
   for (Window& window : windows_) {
     if (entry.key + clock_ >= window.size) continue;
-    --window.below;
-    window.below_keys -= entry.key;
+    window.below -= width_;
+    window.below_keys -= width_ * entry.key;
   }
 }
 
@@ -93,8 +95,8 @@ void DecodeSet::step(std::vector<Slot>& finished) {
       std::pop_heap(window.fills.begin(), window.fills.end());
       window.fills.pop_back();
       if (!live(due)) continue;
-      --window.below;
-      window.below_keys -= slots_[due.slot].key;
+      window.below -= width_;
+      window.below_keys -= width_ * slots_[due.slot].key;
     }
   }
 }

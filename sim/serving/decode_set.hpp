@@ -4,6 +4,8 @@
 // never changes while it decodes. That makes everything a step needs incremental: the sum of contexts,
 // their order (by key), which requests cross a block boundary (those of one phase, key mod block) and
 // which emit their last token (a heap on the step number). A step costs O(requests that cross or finish).
+// A request may decode as several sequences of equal length (samples, beams): it is one slot and counts as
+// that many.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +18,14 @@ class DecodeSet {
  public:
   using Slot = std::uint32_t;
 
-  // block_tokens > 0. windows: sizes for which window_sum is kept.
-  DecodeSet(std::int64_t block_tokens, std::span<const std::int64_t> windows);
+  // block_tokens > 0. windows: sizes for which window_sum is kept. width: sequences of every request.
+  DecodeSet(std::int64_t block_tokens, std::span<const std::int64_t> windows, std::int64_t width = 1);
 
   // A request with `computed` tokens in the cache that still has to emit `remaining` > 0 tokens.
   void add(Slot slot, std::int64_t computed, std::int64_t remaining);
   void remove(Slot slot);
 
+  // Sequences.
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(keys_.size()); }
   [[nodiscard]] std::int64_t clock() const { return clock_; }
   [[nodiscard]] std::int64_t computed(Slot slot) const { return slots_[slot].key + clock_; }
@@ -36,7 +39,7 @@ class DecodeSet {
   [[nodiscard]] std::int64_t context_sum() const { return sum_ + size(); }
   // Sum of min(context, window i) in the next step.
   [[nodiscard]] std::int64_t window_sum(std::size_t i) const;
-  // key + 1 of every request, largest first: context in the next step = value + clock().
+  // key + 1 of every sequence, largest first: context in the next step = value + clock().
   [[nodiscard]] std::span<const std::int32_t> lengths() const { return keys_; }
 
   // Steps until the first request emits its last token: 1 means in the next step. 2^62 if empty.
@@ -65,7 +68,7 @@ class DecodeSet {
   };
   struct Window {
     std::int64_t size;
-    std::int64_t below = 0;       // requests whose context is still shorter than the window
+    std::int64_t below = 0;       // sequences whose context is still shorter than the window
     std::int64_t below_keys = 0;  // sum of their keys
     std::vector<Due> fills;       // when each reaches the window
   };
@@ -73,7 +76,7 @@ class DecodeSet {
   [[nodiscard]] std::size_t phase_of(std::int64_t key) const;
   bool live(const Due& due) const { return slots_[due.slot].in && slots_[due.slot].epoch == due.epoch; }
 
-  std::int64_t block_tokens_;
+  std::int64_t block_tokens_, width_;
   std::int64_t clock_ = 0;
   std::int64_t clock_phase_ = 0;  // clock mod block_tokens
   std::int64_t sum_ = 0;          // of computed tokens

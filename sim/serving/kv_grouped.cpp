@@ -316,7 +316,19 @@ KvUse GroupedKv::use(std::int64_t, bool) const {
   use.held_slots = held_blocks_ * plan_.block_tokens;
   use.resident = std::min(use.held_slots, useful_bytes_ / slot_bytes);
   use.padding = static_cast<std::int64_t>(padding_bytes_) / slot_bytes;
+  use.duplicate = std::min(use.resident, pool_.duplicates() * plan_.block_tokens);
   return use;
+}
+
+void GroupedKv::show(std::span<BlockCell> cells) const {
+  pool_.show_free(cells);
+  for (Slot slot = 0; slot < tables_.size(); ++slot)
+    for (const Run& run : tables_[slot].runs) {
+      pool_.show_held(cells, run.blocks, slot);
+      pool_.show_held(cells, run.sinks, slot);
+    }
+  for (BlockId block = 0; block < is_passed_.size(); ++block)
+    if (is_passed_[block]) cells[block].state = BlockCell::State::cached;
 }
 
 }  // namespace tessera

@@ -34,10 +34,13 @@ class GroupedKv final : public KvMemory {
     return static_cast<std::size_t>(free_blocks() / blocks_per_page_);
   }
   void grow(std::span<const Slot> slots) override;
+  [[nodiscard]] bool frees_while_decoding() const override { return true; }  // windows pass pages
   void leave(Slot slot, std::int64_t computed, bool comes_back) override;
   [[nodiscard]] KvUse use(std::int64_t resident, bool waits) const override;
   [[nodiscard]] std::int64_t evictions() const override { return pool_.evictions(); }
   [[nodiscard]] bool empty() const override { return pool_.live_blocks() == passed_count_; }
+  [[nodiscard]] std::size_t map_cells() const override { return pool_.usable_blocks(); }
+  void show(std::span<BlockCell> cells) const override;
   [[nodiscard]] const BlockPool& pool() const { return pool_; }
   // Blocks one request holds in one group.
   [[nodiscard]] std::int64_t blocks_of(Slot slot, std::size_t group) const;

@@ -3,6 +3,9 @@
 //   PagedKv    blocks as tokens come, shared by prefix (kv_paged.hpp)
 //   GroupedKv  the same with block tables per group of layers (kv_grouped.hpp)
 //   RegionKv   one contiguous region from admission to the end (kv_regions.hpp)
+//   MappedKv   contiguous addresses, memory mapped behind them as tokens come (kv_mapped.hpp)
+//   RadixKv    pages shared through a tree of prompts (kv_radix.hpp)
+//   BranchedKv several sequences a request, copied on write (kv_branched.hpp)
 // To add one: derive, and give it a line in make_kv_memory.
 //
 // Call order for a request: arrive, admit, extend per prompt chunk, grow per decode step that needs room,
@@ -15,6 +18,8 @@
 #include <span>
 #include <string>
 
+#include "sim/memory/block_cell.hpp"
+
 namespace tessera {
 
 struct KvUse {                   // of one step
@@ -24,11 +29,30 @@ struct KvUse {                   // of one step
   std::int64_t reserved = 0;     // slots held for tokens still to come
   std::int64_t external = 0;     // free slots that no waiting request fits into
   std::int64_t padding = 0;      // of held_slots, lost to groups of unequal layers
+  std::int64_t duplicate = 0;    // of resident, tokens whose KV another block in use holds as well
   std::int64_t running = 0;
 };
 
+// Time spent on mapping memory since last asked. `ahead` of it was known to be needed when the step before
+// began, the rest only when its request was scheduled.
+struct MapWork {
+  std::int64_t ahead_ps = 0, demanded_ps = 0;
+};
+
 struct KvPagePlan;
-enum class KvAllocator : std::uint8_t { paged, contiguous_max, contiguous_pow2, contiguous_oracle };
+enum class KvAllocator : std::uint8_t { paged, contiguous_max, contiguous_pow2, contiguous_oracle, mapped };
+
+// Memory mapped behind contiguous addresses (vAttention). Every tensor of a rank (K and V of each layer, or K
+// and V of all) grows by pages of its own, all at the same pace: a row is one page in each.
+struct VmmSpec {
+  std::int64_t page_bytes = 2097152;
+  std::int64_t tensors = 0;
+  std::int64_t token_bytes = 0;  // of one token in one tensor
+  std::int64_t map_ps = 0;       // per page
+  std::int64_t unmap_ps = 0;
+  bool defer_free = true;  // a finished request's rows stay mapped for the next one
+  bool map_ahead = true;   // rows that decodes will need are mapped while the step before runs
+};
 
 struct KvMemorySpec {
   KvAllocator allocator = KvAllocator::paged;
@@ -45,6 +69,12 @@ struct KvMemorySpec {
   std::shared_ptr<const KvPagePlan> plan;
   bool reuse_passed = false;  // pages a window has passed are the next to be overwritten, not the last
   std::int64_t max_batched_tokens = 2048;  // longest prompt chunk, for what a window needs beside itself
+  // Several sequences a request.
+  std::int64_t branches = 1;
+  double beam_survival = 1;  // below 1: beams, each kept by a step with this probability
+  std::uint64_t seed = 0;
+  bool radix = false;  // the prefix cache is a tree of prompts, not an index of hashes
+  VmmSpec vmm;         // of KvAllocator::mapped
 };
 
 class KvMemory {
@@ -65,12 +95,22 @@ class KvMemory {
   // How many decodes may start a new block, and a new block for each of `slots`.
   [[nodiscard]] virtual std::size_t room_to_grow() const = 0;
   virtual void grow(std::span<const Slot> slots) = 0;
+  // Whether steps of decodes alone can give room back.
+  [[nodiscard]] virtual bool frees_while_decoding() const { return false; }
   // Gives all room back. `computed` tokens of a request that comes back may be found again by admit.
   virtual void leave(Slot slot, std::int64_t computed, bool comes_back) = 0;
 
   // With `resident` tokens in it; `waits`: a request that has a seat waits for room.
   [[nodiscard]] virtual KvUse use(std::int64_t resident, bool waits) const = 0;
   [[nodiscard]] virtual std::int64_t evictions() const { return 0; }
+  [[nodiscard]] virtual std::int64_t copied_blocks() const { return 0; }
+  [[nodiscard]] virtual std::int64_t mapped_pages() const { return 0; }  // calls to map one
+  virtual MapWork take_map_work() { return {}; }
+  // Tokens at the head of a request's context in blocks that at least `users` hold.
+  [[nodiscard]] virtual std::int64_t common_tokens(Slot, std::int64_t /*users*/) const { return 0; }
+  // How many cells a map of this memory has, and their states now.
+  [[nodiscard]] virtual std::size_t map_cells() const = 0;
+  virtual void show(std::span<BlockCell> cells) const = 0;
   [[nodiscard]] virtual bool empty() const = 0;  // nobody holds anything
 };
 

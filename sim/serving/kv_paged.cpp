@@ -11,7 +11,8 @@ PagedKv::PagedKv(const KvMemorySpec& spec)
     : spec_(spec),
       pool_(static_cast<std::uint32_t>(spec.kv_blocks),
             {.null_block = false, .prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
-      least_free_(static_cast<std::int64_t>(spec.watermark * static_cast<double>(spec.kv_blocks))) {}
+      least_free_(static_cast<std::int64_t>(spec.watermark * static_cast<double>(spec.kv_blocks))),
+      counts_copies_(spec.hashed_prompts && !spec.prefix_cache) {}
 
 std::int64_t PagedKv::blocks_for(std::int64_t tokens) const { return ceil_div(tokens, spec_.block_tokens); }
 
@@ -24,6 +25,7 @@ void PagedKv::arrive(Slot slot, std::int64_t, std::int64_t, std::span<const std:
   if (slot >= tables_.size()) tables_.resize(slot + 1);
   tables_[slot].hashes.assign(hashes.begin(), hashes.end());
   tables_[slot].saved.clear();
+  if (counts_copies_) copies_.arrive(slot, hashes);
 }
 
 std::int64_t PagedKv::find_prefix(const Table& table, std::int64_t target) {
@@ -77,6 +79,7 @@ bool PagedKv::extend(Slot slot, std::int64_t before, std::int64_t after, std::in
   }
   partial_ = slot;
   ahead_ = after == target ? 0 : (want - blocks_for(after)) * spec_.block_tokens;
+  if (counts_copies_) copies_.hold(slot, after / spec_.block_tokens);
   if (!spec_.prefix_cache || table.hashes.empty()) return true;
   const auto full = std::min(static_cast<std::size_t>(after / spec_.block_tokens), table.hashes.size());
   for (auto i = static_cast<std::size_t>(before / spec_.block_tokens); i < full; ++i)
@@ -98,6 +101,7 @@ void PagedKv::leave(Slot slot, std::int64_t computed, bool comes_back) {
     for (std::size_t i = 0; i < full; ++i)
       table.saved.push_back({table.blocks[i], pool_.generation(table.blocks[i])});
   }
+  if (counts_copies_) copies_.leave(slot);
   held_slots_ -= static_cast<std::int64_t>(table.blocks.size()) * spec_.block_tokens;
   pool_.free_tail_first(table.blocks);
   table.blocks.clear();
@@ -111,7 +115,23 @@ KvUse PagedKv::use(std::int64_t resident, bool) const {
   use.held_slots = held_slots_;
   use.resident = resident;
   use.reserved = ahead_;
+  use.duplicate = (pool_.duplicates() + copies_.duplicates()) * spec_.block_tokens;
   return use;
+}
+
+std::int64_t PagedKv::common_tokens(Slot slot, std::int64_t users) const {
+  if (!pool_.prefix_caching()) return 0;
+  std::int64_t blocks = 0;
+  for (const BlockId block : tables_[slot].blocks) {
+    if (pool_.references(block) < users) break;
+    ++blocks;
+  }
+  return blocks * spec_.block_tokens;
+}
+
+void PagedKv::show(std::span<BlockCell> cells) const {
+  pool_.show_free(cells);
+  for (Slot slot = 0; slot < tables_.size(); ++slot) pool_.show_held(cells, tables_[slot].blocks, slot);
 }
 
 }  // namespace tessera

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sim/memory/block_pool.hpp"
+#include "sim/memory/content_copies.hpp"
 #include "sim/serving/kv_memory.hpp"
 
 namespace tessera {
@@ -27,6 +28,9 @@ class PagedKv final : public KvMemory {
   [[nodiscard]] KvUse use(std::int64_t resident, bool waits) const override;
   [[nodiscard]] std::int64_t evictions() const override { return pool_.evictions(); }
   [[nodiscard]] bool empty() const override { return pool_.live_blocks() == 0; }
+  [[nodiscard]] std::int64_t common_tokens(Slot slot, std::int64_t users) const override;
+  [[nodiscard]] std::size_t map_cells() const override { return pool_.usable_blocks(); }
+  void show(std::span<BlockCell> cells) const override;
   [[nodiscard]] const BlockPool& pool() const { return pool_; }
 
  private:
@@ -48,6 +52,8 @@ class PagedKv final : public KvMemory {
   KvMemorySpec spec_;
   BlockPool pool_;
   std::int64_t least_free_ = 0;  // that admission leaves
+  bool counts_copies_;           // of prompts, where nothing is shared
+  ContentCopies copies_;
   std::vector<Table> tables_;
   std::vector<std::vector<BlockId>> spare_;  // the room of tables given back, most recent last
   std::vector<BlockId> hit_, fresh_;

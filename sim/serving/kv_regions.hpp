@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "sim/memory/buddy.hpp"
+#include "sim/memory/content_copies.hpp"
 #include "sim/serving/kv_memory.hpp"
 
 namespace tessera {
@@ -23,12 +24,14 @@ class RegionKv final : public KvMemory {
   void arrive(Slot slot, std::int64_t input, std::int64_t output,
               std::span<const std::uint64_t> hashes) override;
   std::optional<std::int64_t> admit(Slot slot, std::int64_t target, std::int64_t budget) override;
-  bool extend(Slot, std::int64_t, std::int64_t, std::int64_t) override { return true; }
+  bool extend(Slot slot, std::int64_t before, std::int64_t after, std::int64_t target) override;
   [[nodiscard]] std::size_t room_to_grow() const override { return ~std::size_t{0}; }
   void grow(std::span<const Slot>) override {}
   void leave(Slot slot, std::int64_t computed, bool comes_back) override;
   [[nodiscard]] KvUse use(std::int64_t resident, bool waits) const override;
   [[nodiscard]] bool empty() const override { return memory_.held() == 0; }
+  [[nodiscard]] std::size_t map_cells() const override { return static_cast<std::size_t>(spec_.kv_blocks); }
+  void show(std::span<BlockCell> cells) const override;
 
  private:
   struct Holder {
@@ -41,6 +44,7 @@ class RegionKv final : public KvMemory {
   KvMemorySpec spec_;
   BuddyMemory memory_;
   std::vector<Holder> holders_;
+  ContentCopies copies_;
   std::int64_t last_ = 0;  // of all that hold a region
 };
 

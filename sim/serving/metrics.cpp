@@ -50,6 +50,8 @@ void StepTerms::add(const StepTerms& other, double times) {
   host += other.host * times;
   hbm_bytes += other.hbm_bytes * times;
   link_bytes += other.link_bytes * times;
+  cascade_steps += other.cascade_steps * times;
+  cascade_saved_bytes += other.cascade_saved_bytes * times;
   in_range = in_range && other.in_range;
 }
 
@@ -66,7 +68,7 @@ void Metrics::finish(const RequestRecord& record) {
   // A request of one token has no TPOT to miss.
   if (ttft <= slo_ttft_ms && !(tpot > slo_tpot_ms)) ++good;
   input_tokens += record.input_tokens;
-  output_tokens += record.output_tokens;
+  output_tokens += sequences * record.output_tokens;
   last_finish_ps = std::max(last_finish_ps, record.finish_ps);
   if (on_finish) on_finish(record);
 }
@@ -79,6 +81,7 @@ void Metrics::kv_use(const KvUse& use, std::int64_t duration_ps) {
   reserved_time += static_cast<double>(use.reserved) * time;
   external_time += static_cast<double>(use.external) * time;
   padding_time += static_cast<double>(use.padding) * time;
+  duplicate_time += static_cast<double>(use.duplicate) * time;
   running_time += static_cast<double>(use.running) * time;
   step_time += time;
   peak_blocks = std::max(peak_blocks, use.used_blocks);

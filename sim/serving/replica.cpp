@@ -13,11 +13,14 @@ Replica::Replica(const ReplicaSpec& spec, StepCost& cost, Metrics& metrics)
       cost_(cost),
       metrics_(metrics),
       memory_(make_kv_memory(spec.memory)),
-      decodes_(spec.memory.block_tokens, cost.windows()),
+      branches_(spec.memory.branches),
+      decodes_(spec.memory.block_tokens, cost.windows(), branches_),
       flights_(static_cast<std::size_t>(spec.async_depth)) {
   TESSERA_CHECK(spec.memory.kv_blocks > 0 && spec.async_depth >= 1,
                 "an engine has blocks and a step in flight");
   TESSERA_CHECK(spec.max_batched_tokens >= spec.max_num_seqs, "every decode fits the token budget");
+  TESSERA_CHECK(branches_ >= 1 && branches_ <= spec.max_num_seqs, "one request has seats");
+  metrics_.sequences = branches_;
 }
 
 Replica::Slot Replica::new_slot() {
@@ -80,6 +83,8 @@ void Replica::finish() {
   }
   retire_price();
   metrics_.evictions += memory_->evictions();
+  metrics_.copied_blocks += memory_->copied_blocks();
+  metrics_.mapped_pages += memory_->mapped_pages();
 }
 
 void Replica::act() {
@@ -123,6 +128,16 @@ void Replica::grow_decodes() {
   resident_ += decodes_.size();
 }
 
+// What decodes read in common: the prompt of each request that decodes as several sequences, else the blocks
+// that all running requests hold at their head.
+SharedPrefixes Replica::shared_prefixes() const {
+  if (branches_ > 1) {
+    const std::int64_t groups = decodes_.size() / branches_;
+    return {groups, branches_, branched_prompt_tokens_ / groups};
+  }
+  return {1, decodes_.size(), memory_->common_tokens(running_head_, running_count_)};
+}
+
 void Replica::complete_oldest() {
   Flight& flight = flights_[oldest_];
   const std::int64_t now = flight.end_ps;
@@ -133,7 +148,7 @@ void Replica::complete_oldest() {
     if (record.first_token_ps < 0) {
       record.first_token_ps = now;
     } else {  // back from preemption
-      metrics_.token_gaps(now - before_ps, 1);
+      metrics_.token_gaps(now - before_ps, branches_);
     }
   }
   for (const Slot slot : flight.finishing) {
@@ -177,6 +192,7 @@ bool Replica::schedule(std::int64_t now) {
     for (std::size_t i = 0; i < cost_.windows().size(); ++i) shape.decode_kv[i + 1] = decodes_.window_sum(i);
     shape.lengths = decodes_.lengths();
     shape.offset = decodes_.clock();
+    if (spec_.cascade) shape.shared = shared_prefixes();
   }
   // A request whose chunk completes its prompt joins the decodes of the next step, so the set stays as
   // priced.
@@ -186,11 +202,15 @@ bool Replica::schedule(std::int64_t now) {
   }
 
   if (shape.decodes == 0 && chunks_.empty()) return false;
-  // From here on only a finish, an arrival or a shortage of blocks can change what a step does.
-  settled_ = chunks_.empty() && !preempted && !partial_preempted && partial_ == kNone;
+  // From here on only a finish, an arrival or a shortage of blocks can change what a step does (or room that
+  // decodes themselves give back).
+  settled_ = chunks_.empty() && !preempted && !partial_preempted && partial_ == kNone &&
+             !(waits_for_room_ && memory_->frees_while_decoding());
   shape.chunks = chunks_;
   for (const PrefillChunk& chunk : chunks_) shape.prefill_tokens += chunk.tokens;
-  shape.sampled = shape.decodes + static_cast<std::int64_t>(flight_->first_tokens.size());
+  shape.sampled = shape.decodes;
+  for (const auto& [slot, before_ps] : flight_->first_tokens)
+    shape.sampled += seqs_[slot].emitted == 0 ? 1 : branches_;  // one row gives all first tokens
   flight_->decodes = shape.decodes;
   flight_->prefill_tokens = shape.prefill_tokens;
 
@@ -215,7 +235,8 @@ bool Replica::schedule(std::int64_t now) {
     for (std::size_t i = first; i < flight_->finishing.size(); ++i) {
       Sequence& seq = seqs_[flight_->finishing[i]];
       seq.emitted = seq.record.output_tokens;
-      seq.computed = seq.record.input_tokens + seq.record.output_tokens - 1;
+      branched_prompt_tokens_ -= in_full_blocks(seq.record.input_tokens);
+      seq.computed = branches_ * (seq.record.input_tokens + seq.record.output_tokens - 1);
       price_stale_ = true;
     }
   }
@@ -226,9 +247,10 @@ bool Replica::schedule(std::int64_t now) {
     if (seq.emitted == seq.record.output_tokens) {
       flight_->finishing.push_back(slot);
     } else {
-      decodes_.add(slot, seq.computed, seq.record.output_tokens - seq.emitted);
+      decodes_.add(slot, seq.computed / branches_, seq.record.output_tokens - seq.emitted);
+      branched_prompt_tokens_ += in_full_blocks(seq.record.input_tokens);
       seq.last_token_ps = flight_->end_ps;
-      ++joined;
+      joined += branches_;
       price_stale_ = true;
     }
   }
@@ -236,7 +258,7 @@ bool Replica::schedule(std::int64_t now) {
   return true;
 }
 
-// After a launch: decodes wait through a step of prompts, and `joined` of its requests wait for their first.
+// After a launch: decodes wait through a step of prompts, and so do the `joined` sequences that it starts.
 void Replica::hold_decodes(std::int64_t joined) {
   if (flight_->decodes > 0) {
     flight_->held = std::exchange(held_, {});
@@ -280,7 +302,7 @@ bool Replica::continue_partial(std::int64_t& budget) {
 }
 
 void Replica::admit(std::int64_t now, std::int64_t& budget) {
-  while (!waiting_.empty() && budget > 0 && running_count_ < spec_.max_num_seqs) {
+  while (!waiting_.empty() && budget > 0 && (running_count_ + 1) * branches_ <= spec_.max_num_seqs) {
     const Slot slot = waiting_.front();
     Sequence& seq = seqs_[slot];
     const std::optional<std::int64_t> found = memory_->admit(slot, seq.target, budget);
@@ -290,7 +312,7 @@ void Replica::admit(std::int64_t now, std::int64_t& budget) {
     }
     const std::int64_t cached = *found;
     waiting_.pop_front();
-    seq.computed = static_cast<std::int32_t>(cached);
+    seq.computed = cached;
     resident_ += cached;
     if (seq.record.scheduled_ps < 0) {
       seq.record.scheduled_ps = now;
@@ -320,12 +342,17 @@ bool Replica::run_chunk(Slot slot, std::int64_t tokens) {
   const std::int64_t before = seq.computed;
   const std::int64_t after = before + tokens;
   if (!memory_->extend(slot, before, after, seq.target)) return false;
-  seq.computed = static_cast<std::int32_t>(after);
+  seq.computed = after;
   resident_ += tokens;
   chunks_.push_back({tokens, before});
   const bool done = after == seq.target;
   partial_ = done ? kNone : slot;
-  if (done) flight_->first_tokens.push_back({slot, seq.last_token_ps});
+  if (done) {
+    flight_->first_tokens.push_back({slot, seq.last_token_ps});
+    const std::int64_t input = seq.record.input_tokens;  // from here on it is in every sequence
+    seq.computed = branches_ * input + seq.target - input;
+    resident_ += (branches_ - 1) * input;
+  }
   return true;
 }
 
@@ -335,14 +362,16 @@ void Replica::preempt(Slot victim) {
   ++seq.record.preemptions;
   price_stale_ = true;
   if (decodes_.contains(victim)) {
-    seq.computed = static_cast<std::int32_t>(decodes_.computed(victim));
+    const std::int64_t context = decodes_.computed(victim);
+    seq.computed = branches_ * context;
     decodes_.remove(victim);
-    seq.emitted = seq.computed - seq.record.input_tokens + 1;
+    branched_prompt_tokens_ -= in_full_blocks(seq.record.input_tokens);
+    seq.emitted = static_cast<std::int32_t>(context - seq.record.input_tokens + 1);
     if (held_.empty()) {
       seq.last_token_ps = gpu_free_ps_;  // its latest token is, or was, in the last launched step
     } else {
       seq.last_token_ps = std::max(seq.last_token_ps, decode_end_ps_);
-      for (Held& held : held_) held.count -= held.since_ps == seq.last_token_ps ? 1 : 0;
+      for (Held& held : held_) held.count -= held.since_ps == seq.last_token_ps ? branches_ : 0;
     }
   }
   const bool last_in_flight = seq.emitted == seq.record.output_tokens;
@@ -354,7 +383,7 @@ void Replica::preempt(Slot victim) {
     return;
   }
   seq.computed = 0;
-  seq.target = seq.record.input_tokens + seq.emitted;
+  seq.target = seq.record.input_tokens + branches_ * seq.emitted;
   waiting_.push_front(victim);
 }
 
@@ -378,9 +407,16 @@ void Replica::launch(std::int64_t now, const StepPrice& price, std::int64_t step
     duration += spec_.cold_start_ps;
     first_step_ = false;
   }
-  const std::int64_t host = spec_.host_base_ps + spec_.host_per_sequence_ps * running_count_;
+  const std::int64_t host = spec_.host_base_ps + spec_.host_per_sequence_ps * running_count_ * branches_;
   host_free_ps_ = std::max(now, host_free_ps_) + host;  // one thread prepares one step after the other
   flight_->start_ps = std::max(host_free_ps_, gpu_free_ps_);
+  if (const MapWork work = memory_->take_map_work(); work.ahead_ps + work.demanded_ps > 0) {
+    map_free_ps_ = std::max(map_free_ps_, last_start_ps_) + work.ahead_ps;
+    if (work.demanded_ps > 0) map_free_ps_ = std::max(map_free_ps_, now) + work.demanded_ps;
+    metrics_.map_stall_ps += std::max<std::int64_t>(0, map_free_ps_ - flight_->start_ps);
+    flight_->start_ps = std::max(flight_->start_ps, map_free_ps_);
+  }
+  last_start_ps_ = flight_->start_ps;
   if (duration >= kNever - flight_->start_ps)
     throw RunError("the backlog runs past 106 days, the end of simulated time");
   flight_->end_ps = flight_->start_ps + duration;
@@ -397,6 +433,9 @@ void Replica::launch(std::int64_t now, const StepPrice& price, std::int64_t step
     metrics_.on_step({spec_.engine, flight_->start_ps, flight_->end_ps, flight_->decodes,
                       flight_->prefill_tokens, running_count_, static_cast<std::int64_t>(waiting_.size()),
                       use.used_blocks});
+  if (metrics_.on_memory)
+    metrics_.on_memory(
+        {spec_.engine, flight_->start_ps, *memory_, [this](Slot slot) { return seqs_[slot].record.row; }});
 }
 
 void Replica::retire_price() {

@@ -49,6 +49,7 @@ struct ReplicaSpec {
   std::int64_t cold_start_ps = 0;          // added to the first step
   int engine = 0;                          // number of this replica, for the timeline
   const volatile std::sig_atomic_t* stop = nullptr;  // the run ends as it stands once this is not 0
+  bool cascade = false;                              // prefixes that running requests share are looked for
   bool leap = true;  // play runs of equal decode steps in one go; the result is the same (tested)
 };
 
@@ -91,10 +92,11 @@ class Replica {
 
   struct Sequence {
     RequestRecord record;
-    std::int32_t target = 0;          // tokens to compute before the next token is emitted
-    std::int32_t computed = 0;        // while prefilling; decodes live in the DecodeSet
-    std::int32_t emitted = 0;         // scheduled to be emitted, in flight included
-    std::int64_t last_token_ps = 0;   // of preempted requests; prefill_first: when it joined the decodes
+    std::int64_t target = 0;    // tokens to compute before the next is emitted: prompt and all answers
+    std::int64_t computed = 0;  // while prefilling; then per sequence, a shared prompt in each; decodes live
+                                // in the DecodeSet
+    std::int32_t emitted = 0;   // scheduled to be emitted by each sequence, in flight included
+    std::int64_t last_token_ps = 0;   // of preempted requests; else when it joined the decodes
     Slot prev = kNone, next = kNone;  // running list, in admission order
     std::uint64_t admitted = 0;       // admission number
     bool released = false;            // blocks already given back (preempted with its last token in flight)
@@ -126,6 +128,7 @@ class Replica {
   // Parts of schedule(); each fills `flight_` and the shape.
   bool make_room_for_decodes();
   void grow_decodes();
+  [[nodiscard]] SharedPrefixes shared_prefixes() const;
   bool continue_partial(std::int64_t& budget);
   void admit(std::int64_t now, std::int64_t& budget);
   bool run_chunk(Slot slot, std::int64_t tokens);
@@ -137,6 +140,9 @@ class Replica {
   void launch(std::int64_t now, const StepPrice& price, std::int64_t step_index);
   [[nodiscard]] bool stopped() const { return spec_.stop != nullptr && *spec_.stop != 0; }
   void retire_price();
+  [[nodiscard]] std::int64_t in_full_blocks(std::int64_t tokens) const {
+    return tokens / spec_.memory.block_tokens * spec_.memory.block_tokens;
+  }
   Slot new_slot();
   std::string reject(const std::string& reason);
 
@@ -144,6 +150,7 @@ class Replica {
   StepCost& cost_;
   Metrics& metrics_;
   std::unique_ptr<KvMemory> memory_;
+  std::int64_t branches_;  // sequences every request decodes as, once its prompt is computed
   DecodeSet decodes_;
 
   std::vector<Sequence> seqs_;
@@ -159,8 +166,10 @@ class Replica {
   Flight* flight_ = nullptr;  // being filled
   std::int64_t next_action_ps_ = kNever;
   std::int64_t gpu_free_ps_ = 0;
-  std::int64_t host_free_ps_ = 0;  // when the host is done preparing the latest launched step
-  std::int64_t last_end_ps_ = 0;   // end of the latest completed step
+  std::int64_t host_free_ps_ = 0;   // when the host is done preparing the latest launched step
+  std::int64_t last_end_ps_ = 0;    // end of the latest completed step
+  std::int64_t last_start_ps_ = 0;  // of the latest launched step
+  std::int64_t map_free_ps_ = 0;    // when memory asked for so far is mapped
   bool waits_for_oldest_ = false;
   bool settled_ = false;         // the last schedule ran decodes only and could not have done anything else
   bool waits_for_room_ = false;  // the last schedule found no room for a request that had a seat
@@ -172,9 +181,10 @@ class Replica {
 
   std::vector<PrefillChunk> chunks_;
   std::vector<Slot> scratch_;
-  std::vector<Held> held_;          // all decodes, since the latest step was one of prompts alone
-  std::int64_t decode_end_ps_ = 0;  // of the latest launched step with decodes
-  std::int64_t resident_ = 0;       // tokens computed or being computed of running requests
+  std::vector<Held> held_;                   // all decodes, since the latest step was one of prompts alone
+  std::int64_t decode_end_ps_ = 0;           // of the latest launched step with decodes
+  std::int64_t resident_ = 0;                // tokens computed or being computed of running requests
+  std::int64_t branched_prompt_tokens_ = 0;  // of decodes, in full blocks their own sequences share
 };
 
 }  // namespace tessera

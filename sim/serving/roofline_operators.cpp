@@ -114,6 +114,8 @@ class RooflineOperators final : public StepOperators {
     OpTime time;
     for (const AttentionOp& op : groups_[group])
       if (op.rows != Rows::prefill) time += attention(op, decodes, {}) * static_cast<double>(op.layers);
+    if (engine_.paged_lanes > block_tokens_)  // a block fills only some of the lanes that read it
+      time = time * (static_cast<double>(engine_.paged_lanes) / static_cast<double>(block_tokens_));
     if (group == own_rows_group()) time += own_rows(Rows::decode, decodes.sequences);
     return time;
   }

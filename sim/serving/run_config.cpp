@@ -84,7 +84,6 @@ void EngineConfig::describe(Fields& f) {
 void MemoryConfig::describe(Fields& f) {
   f.choice("allocator", allocator, {"paged", "contiguous-max", "contiguous-pow2", "contiguous-oracle", "vmm"},
            {.doc = "how KV memory is given out"});
-  f.check(allocator != "vmm", "allocator", "'vmm' is not built yet, expected paged or contiguous-…");
   f.choice(
       "block_scope", block_scope, {"auto", "all-layers", "group"},
       {.doc = "whose KV a block holds: all layers', or a group's of equal layers (a hybrid manager); auto: "
@@ -111,7 +110,40 @@ void MemoryConfig::describe(Fields& f) {
   f.choice("kv_dtype", kv_dtype, kv_format_names(),
            {.doc = "number format of the KV cache; auto: the model's"});
   f.choice("prefix_cache", prefix_cache, {"hash", "radix", "off"}, {.doc = "reuse of equal prompt prefixes"});
-  f.check(prefix_cache != "radix", "prefix_cache", "'radix' is not built yet, expected hash or off");
+  f.choice(
+      "cache_salt", cache_salt, {"tenant", "session", "off"},
+      {.doc = "whose requests never share a prefix with others': the trace's tenants, its sessions, or all "
+              "may share"});
+  f.group("vmm", vmm, {.doc = "mapped memory (allocator: vmm)"});
+}
+
+void VmmConfig::describe(Fields& f) {
+  f.field("page_kib", page_kib,
+          {.doc = "page of mapped memory: 2048 is CUDA's own; 64, 128 and 256 need a patched driver",
+           .unit = "KiB",
+           .min = 4,
+           .max = 1048576});
+  f.choice("tensors", tensors, {"layer", "all-layers"},
+           {.doc = "K and V of each layer grow by pages of their own, or K and V of all layers in one each"});
+  f.field("map_us", map_us,
+          {.doc = "to map one page; null: 40 for pages of 2 MiB and more, else 10",
+           .unit = "us",
+           .min = 0,
+           .max = 1e4});
+  f.field("unmap_us", unmap_us,
+          {.doc = "to unmap one page; null: as map_us", .unit = "us", .min = 0, .max = 1e4});
+  f.field("defer_free", defer_free, {.doc = "pages of finished requests stay mapped for the next ones"});
+  f.field("map_ahead", map_ahead, {.doc = "what decodes need next is mapped while the step before runs"});
+}
+
+void SamplingConfig::describe(Fields& f) {
+  f.choice("mode", mode, {"parallel", "beam"}, {.doc = "several answers to a prompt: samples or beams"});
+  f.field("n", n, {.doc = "sequences that answer every request", .min = 1, .max = 64});
+  f.field("survival", survival,
+          {.doc = "chance that a step keeps a beam; else it becomes a branch of another. 0.94 fits published "
+                  "savings",
+           .min = 0,
+           .max = 1});
 }
 
 void CostConfig::describe(Fields& f) {
@@ -128,6 +160,13 @@ void TraceConfig::describe(Fields& f) {
   f.field("rate_scale", rate_scale, {.doc = "2: arrivals twice as dense", .min = 1e-6, .max = 1e6});
   f.optional_group("closed_loop", closed_loop,
                    {.doc = "clients that wait for their answers instead of arrival times"});
+  f.field(
+      "shared_prefix_tokens", shared_prefix_tokens,
+      {.doc = "so much of every prompt is the system prompt of its prompt_class, where the trace names no "
+              "shared blocks itself",
+       .unit = "tokens",
+       .min = 0,
+       .max = 1e8});
 }
 
 void SloConfig::describe(Fields& f) {
@@ -145,6 +184,7 @@ void RunConfig::describe(Fields& f) {
   f.group("engine", engine, {.doc = "the serving engine"});
   f.group("memory", memory, {.doc = "the KV cache"});
   f.group("cost", cost, {.doc = "operator times"});
+  f.group("sampling", sampling, {.doc = "several answers to each prompt"});
   f.group("trace", trace, {.doc = "the requests"});
   f.group("slo", slo, {.doc = "latency limits a request must meet"});
   f.field("seed", seed, {.doc = "seed of everything random", .min = 0});

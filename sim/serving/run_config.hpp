@@ -26,6 +26,16 @@ struct EngineConfig {
   void describe(Fields& f);
 };
 
+struct VmmConfig {
+  std::int64_t page_kib = 2048;
+  std::string tensors = "layer";
+  std::optional<double> map_us;
+  std::optional<double> unmap_us;
+  bool defer_free = true;
+  bool map_ahead = true;
+  void describe(Fields& f);
+};
+
 struct MemoryConfig {
   std::string allocator = "paged";
   std::string block_scope = "auto";
@@ -36,6 +46,15 @@ struct MemoryConfig {
   std::optional<std::int64_t> kv_blocks;
   std::string kv_dtype = "auto";
   std::string prefix_cache = "hash";
+  std::string cache_salt = "tenant";
+  VmmConfig vmm;
+  void describe(Fields& f);
+};
+
+struct SamplingConfig {
+  std::string mode = "parallel";
+  std::int64_t n = 1;
+  double survival = 0.94;
   void describe(Fields& f);
 };
 
@@ -51,6 +70,7 @@ struct TraceConfig {
   std::optional<std::int64_t> limit;
   double rate_scale = 1;
   std::optional<ClosedLoopConfig> closed_loop;
+  std::int64_t shared_prefix_tokens = 0;
   void describe(Fields& f);
 };
 
@@ -70,6 +90,7 @@ struct RunConfig {
   EngineConfig engine;
   MemoryConfig memory;
   CostConfig cost;
+  SamplingConfig sampling;
   TraceConfig trace;
   SloConfig slo;
   std::int64_t seed = 0;

@@ -8,6 +8,7 @@
 #include "models/base/text.hpp"
 #include "models/base/units.hpp"
 #include "models/transformer/kv_pages.hpp"
+#include "sim/memory/block_hash.hpp"
 #include "sim/serving/kernel_table_reader.hpp"
 #include "sim/serving/profile_operators.hpp"
 #include "sim/serving/prompt_blocks.hpp"
@@ -20,6 +21,7 @@ namespace {
 
 constexpr std::int64_t kProgressEvery = 4096;
 constexpr std::int64_t kSnapshotTokens = 1024;
+constexpr std::int64_t kContiguous = 4096;  // over mapped memory kernels read as over one block of this size
 
 // The engine's limits with the profile's defaults filled in.
 StepLimits limits_of(const RunConfig& config) {
@@ -51,6 +53,7 @@ KvAllocator allocator_of(const std::string& name) {
   if (name == "contiguous-max") return KvAllocator::contiguous_max;
   if (name == "contiguous-pow2") return KvAllocator::contiguous_pow2;
   if (name == "contiguous-oracle") return KvAllocator::contiguous_oracle;
+  if (name == "vmm") return KvAllocator::mapped;
   return KvAllocator::paged;
 }
 
@@ -67,7 +70,11 @@ ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std:
     memory.max_model_len = config.model->max_position;
   memory.block_tokens = limits.block_tokens;
   memory.kv_blocks = usable_blocks;
-  memory.prefix_cache = config.memory.prefix_cache == "hash" && memory.allocator == KvAllocator::paged;
+  memory.prefix_cache = config.memory.prefix_cache != "off" && memory.allocator == KvAllocator::paged;
+  memory.radix = config.memory.prefix_cache == "radix";
+  memory.branches = config.sampling.n;
+  if (config.sampling.mode == "beam") memory.beam_survival = config.sampling.survival;
+  spec.cascade = profile.cascade != "off";
   spec.async_depth = profile.async_depth;
   const int tp = static_cast<int>(config.parallel.tp);
   spec.host_base_ps = profile.host_time(tp, 0).count();
@@ -117,7 +124,7 @@ void warn_of_limits(const RunConfig& config, const RankModel& rank, bool grouped
       break;
     }
   if (allocator_of(config.memory.allocator) != KvAllocator::paged && config.memory.prefix_cache != "off")
-    warnings.push_back("no prefix cache: contiguous regions share nothing");
+    warnings.push_back("no prefix cache: contiguous memory shares nothing");
   if (config.gpu->status == "estimated")
     warnings.push_back(fmt::format(
         "{} has no kernel measurements of its own: its kernels behave as {}'s, rescaled by published "
@@ -139,6 +146,50 @@ std::unique_ptr<TraceReader> trace_of(const RunConfig& config) {
   return open_trace(config.trace.file, read);
 }
 
+// What works together. (What one key alone allows is checked where it is described.)
+void check_combinations(const RunConfig& config, const StepLimits& limits, bool grouped) {
+  const bool paged = config.memory.allocator == "paged";
+  const bool radix = config.memory.prefix_cache == "radix";
+  const std::int64_t n = config.sampling.n;
+  if (n > 1 && (!paged || grouped || radix))
+    throw InputError(
+        fmt::format("sampling.n: {} answers share blocks copied on write, expected memory.allocator: paged, "
+                    "prefix_cache: hash or off, and one block table (block_scope: all-layers)",
+                    n));
+  if (n > limits.max_num_seqs)
+    throw InputError(fmt::format("sampling.n: {} sequences a request, expected at most max_num_seqs {}", n,
+                                 limits.max_num_seqs));
+  if (radix && grouped)
+    throw InputError(
+        "memory.prefix_cache: a radix tree is of whole tokens, expected hash, or block_scope: all-layers");
+}
+
+CacheSalt salt_of(const std::string& name) {
+  return name == "tenant" ? CacheSalt::tenant : name == "session" ? CacheSalt::session : CacheSalt::none;
+}
+
+// Mapped memory: how a rank's KV memory of so many blocks divides into rows of pages.
+VmmSpec vmm_of(const VmmConfig& config, const KvLayout& kv) {
+  VmmSpec vmm;
+  vmm.page_bytes = config.page_kib * 1024;
+  std::int64_t token_bytes = 0;
+  for (const KvGroup& group : kv.groups) {
+    const auto parts = static_cast<std::int64_t>(group.parts.size());
+    vmm.tensors += config.tensors == "layer" ? group.layers_held * parts : 0;
+    token_bytes += group.layers_held * group.entry_bytes;
+  }
+  if (config.tensors != "layer") vmm.tensors = 2;
+  if (token_bytes == 0 || vmm.tensors == 0)
+    throw InputError("memory.allocator: 'vmm' maps KV of tokens, and this model keeps none, expected paged");
+  vmm.token_bytes = ceil_div(token_bytes, vmm.tensors);
+  const double map_us = config.map_us.value_or(config.page_kib >= 2048 ? 40 : 10);
+  vmm.map_ps = microseconds(map_us).count();
+  vmm.unmap_ps = microseconds(config.unmap_us.value_or(map_us)).count();
+  vmm.defer_free = config.defer_free;
+  vmm.map_ahead = config.map_ahead;
+  return vmm;
+}
+
 }  // namespace
 
 std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankModel& rank,
@@ -157,10 +208,14 @@ std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankMode
     std::shared_ptr<const KernelTable> table;
     if (config.cost.source == "table")
       table = std::make_shared<const KernelTable>(read_kernel_tables(config.cost.tables, gpu));
-    operators = roofline_operators(gpu, rank, engine, limits.block_tokens, std::move(table),
-                                   config.cost.source == "tile");
+    const bool mapped = allocator_of(config.memory.allocator) == KvAllocator::mapped;
+    operators = roofline_operators(gpu, rank, engine, mapped ? kContiguous : limits.block_tokens,
+                                   std::move(table), config.cost.source == "tile");
   }
-  return std::make_unique<StepPricer>(std::move(operators));
+  const std::string& cascade = config.engine.profile->cascade;
+  return std::make_unique<StepPricer>(std::move(operators), cascade == "on"     ? Cascade::always
+                                                            : cascade == "auto" ? Cascade::when_faster
+                                                                                : Cascade::off);
 }
 
 RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
@@ -171,13 +226,14 @@ RunResult simulate(const RunConfig& config, TraceReader& trace, const RunHooks& 
   RunResult result;
   result.config = config;
   result.config.engine.scheduler = scheduler_of(config);
-  const StepLimits limits = limits_of(config);
+  StepLimits limits = limits_of(config);
   const KvPrecision kv_dtype = resolve_kv_precision(*config.model, config.memory.kv_dtype);
   const RankModel rank = partition(*config.model, config.parallel, kv_dtype);
   const FabricSpec fabric = config.fabric.name == "auto" ? usual_node(*config.gpu) : config.fabric.value;
   Fabric(fabric).require_gpus(config.parallel.ranks(), "parallel");
 
   const std::shared_ptr<const KvPagePlan> plan = page_plan(config, rank, limits.block_tokens);
+  check_combinations(config, limits, plan != nullptr);
 
   // Memory: given or derived.
   result.weight_bytes = rank.weight_bytes() + rank.buffer_bytes();
@@ -195,7 +251,24 @@ RunResult simulate(const RunConfig& config, TraceReader& trace, const RunHooks& 
     result.capacity = capacity_of(config, rank, limits, plan.get());
     result.kv_blocks = result.capacity.blocks;
   }
-  const std::int64_t usable = result.kv_blocks - (null_block ? 1 : 0);
+  std::int64_t usable = result.kv_blocks - (null_block ? 1 : 0);
+  VmmSpec vmm;
+  if (config.memory.allocator == "vmm") {  // the same memory, cut into rows; no block is a placeholder
+    vmm = vmm_of(config.memory.vmm, rank.kv);
+    const std::int64_t bytes = result.kv_blocks * rank.kv.block_bytes(limits.block_tokens);
+    const std::int64_t row = vmm.page_bytes * vmm.tensors;
+    usable = result.kv_blocks = bytes / row;
+    if (usable < 1)
+      throw InputError(fmt::format(
+          "memory.vmm.page_kib: one page in each of {} tensors takes {}, the KV memory is {}, expected "
+          "smaller "
+          "pages",
+          vmm.tensors, human_bytes(static_cast<double>(row)), human_bytes(static_cast<double>(bytes))));
+    limits.block_tokens = result.block_tokens = std::max<std::int64_t>(1, vmm.page_bytes / vmm.token_bytes);
+    result.vmm = fmt::format("rows of {} pages of {} KiB, {:.1f} tokens a row", vmm.tensors,
+                             config.memory.vmm.page_kib,
+                             static_cast<double>(vmm.page_bytes) / static_cast<double>(vmm.token_bytes));
+  }
   constexpr std::int64_t kMostBlocks = std::int64_t{1} << 28;
   if (usable > kMostBlocks / config.replicas)
     throw InputError(
@@ -210,6 +283,7 @@ RunResult simulate(const RunConfig& config, TraceReader& trace, const RunHooks& 
   metrics.slo_ttft_ms = config.slo.ttft_ms;
   metrics.slo_tpot_ms = config.slo.tpot_ms;
   metrics.on_step = hooks.on_step;
+  metrics.on_memory = hooks.on_memory;
   std::unordered_map<std::uint32_t, std::string> ids;  // of live requests, only if someone asks
   if (hooks.on_request) {
     const auto take_id = [&ids](std::uint32_t row) {
@@ -228,7 +302,16 @@ RunResult simulate(const RunConfig& config, TraceReader& trace, const RunHooks& 
   spec.memory.max_batched_tokens = limits.max_batched_tokens;
   spec.leap = hooks.leap;
   spec.stop = hooks.stop;
-  spec.memory.hashed_prompts = trace.info().block_tokens > 0;
+  spec.memory.vmm = vmm;
+  PromptSharing sharing;
+  sharing.trace_tokens = trace.info().block_tokens;
+  sharing.engine_tokens = limits.block_tokens;
+  sharing.shared_prefix_tokens = config.trace.shared_prefix_tokens;
+  sharing.salt = salt_of(config.memory.cache_salt);
+  if (sharing.trace_tokens > 0 && sharing.shared_prefix_tokens > 0)
+    throw InputError(
+        "trace.shared_prefix_tokens: the trace names the blocks its prompts share itself, expected 0");
+  spec.memory.hashed_prompts = sharing.known();
   // Every replica prices on its own: what one remembers of its batches must not depend on another's.
   std::vector<std::unique_ptr<StepCost>> costs;
   std::vector<std::unique_ptr<Replica>> replicas;
@@ -236,11 +319,12 @@ RunResult simulate(const RunConfig& config, TraceReader& trace, const RunHooks& 
     std::vector<std::string> said;
     costs.push_back(make_step_cost(config, rank, i == 0 ? result.warnings : said));
     spec.engine = static_cast<int>(i);
+    spec.memory.seed = mix64(static_cast<std::uint64_t>(config.seed) + static_cast<std::uint64_t>(i));
     replicas.push_back(std::make_unique<Replica>(spec, *costs.back(), metrics));
   }
 
-  PromptBlocks blocks(trace.info().block_tokens, limits.block_tokens, spec.memory.prefix_cache);
-  if (!blocks.problem().empty()) result.warnings.push_back(blocks.problem());
+  PromptBlocks blocks(sharing);
+  if (spec.memory.prefix_cache && !blocks.problem().empty()) result.warnings.push_back(blocks.problem());
   const auto stopped = [&hooks] { return hooks.stop != nullptr && *hooks.stop != 0; };
   Request request;
   std::uint32_t row = 0;

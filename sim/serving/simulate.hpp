@@ -22,6 +22,7 @@ struct RunResult {
   std::int64_t kv_blocks = 0;    // a null block included, as the engine reports it
   std::int64_t block_tokens = 0;
   std::int64_t bytes_per_token = 0;  // KV of one rank
+  std::string vmm;                   // what a row of mapped memory is; empty: another allocator
   std::string kv_groups;             // how groups of layers share the blocks; empty: a block spans all
   std::int64_t weight_bytes = 0;     // of one rank, buffers included
   TraceInfo trace;
@@ -36,6 +37,7 @@ struct RunHooks {
   std::function<void(const RequestRecord&, std::string_view id)>
       on_request;  // finished or rejected (finish_ps < 0)
   std::function<void(const StepRecord&)> on_step;
+  std::function<void(const MemoryMoment&)> on_memory;
   // Called now and then with requests read so far and expected (-1: not known); false interrupts the run.
   std::function<bool(std::int64_t done, std::int64_t total)> progress;
   // Once this is not 0 the run stops as it stands; what finished is kept.

@@ -14,6 +14,13 @@ namespace tessera {
 
 inline constexpr std::size_t kMaxWindows = 4;  // distinct window sizes one model may mix
 
+// KV that several decodes of a step read in common: `groups` prefixes of `tokens` each, every one at the head
+// of `readers` sequences.
+struct SharedPrefixes {
+  std::int64_t groups = 0, readers = 0, tokens = 0;
+  [[nodiscard]] std::int64_t repeated() const { return groups * (readers - 1) * tokens; }
+};
+
 struct StepShape {
   std::int64_t decodes = 0;
   // Sum over decodes of the context each attends to, the new token included: full attention in [0], then
@@ -22,6 +29,7 @@ struct StepShape {
   // Context lengths, longest first, all decodes: entry + `offset`, the new token included.
   std::span<const std::int32_t> lengths;
   std::int64_t offset = 0;
+  SharedPrefixes shared;  // known only where the engine can make use of it
   std::span<const PrefillChunk> chunks;
   std::int64_t prefill_tokens = 0;
   std::int64_t sampled = 0;  // sequences whose logits are needed
@@ -38,6 +46,7 @@ struct StepTerms {
   std::array<double, kStepParts> part{};
   double compute = 0, hbm = 0, l2 = 0, link = 0, launch = 0, host = 0;
   double hbm_bytes = 0, link_bytes = 0;
+  double cascade_steps = 0, cascade_saved_bytes = 0;  // KV reads that a shared prefix saved
   bool in_range = true;  // every operator inside the calibrated range of its source
   void charge(StepPart to, const OpTime& time);
   void add(const StepTerms& other, double times);

@@ -23,8 +23,9 @@ std::int64_t to_ps(double us) { return microseconds(us).count(); }
 
 }  // namespace
 
-StepPricer::StepPricer(std::unique_ptr<StepOperators> operators)
+StepPricer::StepPricer(std::unique_ptr<StepOperators> operators, Cascade cascade)
     : ops_(std::move(operators)),
+      cascade_(cascade),
       groups_(1 + ops_->windows().size()),
       curves_(groups_),
       skew_(groups_),
@@ -89,9 +90,28 @@ StepPricer::OnCurve StepPricer::decode(std::size_t group, const DecodeBatch& bat
   OnCurve at = on_curve(group, batch.sequences, mean);
   at.segment_end -= mean;
   if (ops_->sees_skew(group)) {
-    const double skew = skew_us(group, batch, at.time.total);
-    at.time.total += skew;
-    at.time.launch += skew;
+    at.skew_us = skew_us(group, batch, at.time.total);
+    at.time.total += at.skew_us;
+    at.time.launch += at.skew_us;
+  }
+  return at;
+}
+
+// Shared prefixes once each, then every decode over what is its own.
+StepPricer::OnCurve StepPricer::cascade(const DecodeBatch& batch, const SharedPrefixes& shared,
+                                        double skew_us) {
+  const std::int64_t own = batch.kv_tokens - shared.groups * shared.readers * shared.tokens;
+  const double mean = static_cast<double>(own) / static_cast<double>(batch.sequences);
+  OnCurve at = on_curve(0, batch.sequences, mean);
+  at.segment_end -= mean;
+  at.time.total += skew_us;  // as without
+  at.time.launch += skew_us;
+  const OpTime once = one_chunk(0, {shared.readers, shared.tokens});
+  at.time += once;
+  if (shared.groups > 1) {
+    OpTime further = once;
+    further += chunk_at(0, 1, 0) * -1;
+    at.time += further * static_cast<double>(shared.groups - 1);
   }
   return at;
 }
@@ -175,7 +195,18 @@ StepPrice StepPricer::price(const StepShape& shape) {
       time = ops_->mixed_attention(group, batch, shape.chunks);
     } else {
       if (batch.sequences > 0) {
-        const OnCurve at = decode(group, batch);
+        OnCurve at = decode(group, batch);
+        if (group == 0 && cascade_ != Cascade::off && shape.shared.repeated() > 0) {
+          const OnCurve shared = cascade(batch, shape.shared, at.skew_us);
+          if (cascade_ == Cascade::always || shared.time.total < at.time.total) {
+            at = shared;
+            const double saved =
+                static_cast<double>(shape.shared.repeated()) * ops_->kv_bytes_per_token(group);
+            price.terms.cascade_steps = 1;
+            price.terms.cascade_saved_bytes = saved;
+            price.terms.hbm_bytes -= saved;
+          }
+        }
         time = at.time;
         slope_us += at.slope_us;
         segment_steps = std::min(segment_steps, at.segment_end);

@@ -8,6 +8,10 @@
 // count (every 16th above 128); several add up, less the floor they share. Steps that one kernel runs whole
 // (FlashAttention-2 under vLLM v1) are computed directly. The error of all this against direct sums is
 // tested.
+//
+// Cascade attention: a prefix common to several decodes is read once, as a chunk of as many tokens over it,
+// and each decode attends to the rest of its own; the two parts are merged (the merge itself is left out).
+// always: whenever a step says what it shares; when_faster: if that is predicted to take less time.
 #pragma once
 
 #include <cstdint>
@@ -48,9 +52,11 @@ class StepOperators {
   [[nodiscard]] virtual double simulated_s() const { return 0; }
 };
 
+enum class Cascade : std::uint8_t { off, always, when_faster };
+
 class StepPricer final : public StepCost {
  public:
-  explicit StepPricer(std::unique_ptr<StepOperators> operators);
+  explicit StepPricer(std::unique_ptr<StepOperators> operators, Cascade cascade = Cascade::off);
 
   StepPrice price(const StepShape& shape) override;
   [[nodiscard]] std::span<const std::int64_t> windows() const override { return ops_->windows(); }
@@ -72,6 +78,7 @@ class StepPricer final : public StepCost {
     OpTime time;
     double slope_us = 0;
     double segment_end = 0;
+    double skew_us = 0;  // of time: what unequal contexts add
   };
 
   const Memo& dense(std::int64_t tokens, bool with_prefill);
@@ -79,12 +86,14 @@ class StepPricer final : public StepCost {
   const Knot& knot(std::size_t group, std::int64_t sequences, std::size_t index);
   OnCurve on_curve(std::size_t group, std::int64_t sequences, double mean_context);
   OnCurve decode(std::size_t group, const DecodeBatch& batch);
+  OnCurve cascade(const DecodeBatch& batch, const SharedPrefixes& shared, double skew_us);
   double skew_us(std::size_t group, const DecodeBatch& batch, double even_us);
   OpTime prefill(std::size_t group, std::span<const PrefillChunk> chunks);
   OpTime one_chunk(std::size_t group, const PrefillChunk& chunk);
   const OpTime& chunk_at(std::size_t group, std::int64_t tokens, std::size_t history_knot);
 
   std::unique_ptr<StepOperators> ops_;
+  Cascade cascade_;
   std::size_t groups_;
   std::vector<Memo> dense_[2];
   std::vector<Memo> head_;

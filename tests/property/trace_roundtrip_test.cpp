@@ -16,7 +16,7 @@ using trace_testing::Row;
 TraceInfo all_columns() {
   TraceInfo info;
   info.block_tokens = 512;
-  info.has_ids = info.has_sessions = info.has_classes = true;
+  info.has_ids = info.has_sessions = info.has_classes = info.has_tenants = true;
   return info;
 }
 
@@ -35,7 +35,8 @@ std::vector<Row> any_trace() {
                     *rc::gen::arbitrary<std::uint32_t>(),
                     *rc::gen::inRange(0U, 1'000U),
                     {},
-                    "r" + std::to_string(i)});
+                    "r" + std::to_string(i),
+                    *rc::gen::arbitrary<std::uint32_t>()});
     const auto blocks = *rc::gen::inRange<std::int64_t>(0, ceil_div(tokens, 512) + 1);
     for (std::int64_t b = 0; b < blocks; ++b)
       rows.back().blocks.push_back(*rc::gen::arbitrary<std::uint64_t>());
@@ -48,7 +49,7 @@ std::string written(const std::vector<Row>& rows, const std::string& format) {
   const auto writer = make_writer(format, to_stream(out), all_columns());
   for (const Row& row : rows)
     writer->write({row.arrival_ps, row.input_tokens, row.output_tokens, row.prompt_class, row.session,
-                   row.blocks, row.id});
+                   row.blocks, row.id, row.tenant});
   writer->finish();
   return out.str();
 }

@@ -65,6 +65,16 @@ expect 0 "tessera 0." --version
 expect 0 "Examples" --help
 expect 0 '"completed": 600' run "$quickstart" --json
 expect 0 "bytes_per_token" explain kv --model llama-3.1-70b --context 128k --json
+expect 0 '"saved_fraction": 0.49' explain cascade --model llama-3.1-8b --gpu h100-sxm --prefix 2k --context 4k --batch 64 --json
+expect 2 "--prefix" explain cascade --model llama-3.1-8b --gpu h100-sxm --prefix 8k --context 4k
+expect 2 "--gpu is missing" explain cascade --model llama-3.1-8b
+expect 0 "letters: blocks of one request" run "$quickstart" --set memory.kv_blocks=500 --set trace.limit=20 --memory-map
+expect 0 "4 sequences a request share" run "$quickstart" --set sampling.n=4 --set trace.limit=20
+expect 0 "pages mapped" run "$quickstart" --set memory.allocator=vmm --set trace.limit=20
+expect 0 "0 rejected" run "$quickstart" --set memory.prefix_cache=radix --set memory.block_tokens=1 --set trace.limit=20
+expect 2 "sampling.n" run "$quickstart" --set sampling.n=4 --set memory.allocator=vmm
+expect 2 "page_kib" run "$quickstart" --set memory.allocator=vmm --set memory.kv_blocks=9
+expect 2 "survival" run "$quickstart" --set sampling.survival=1.5
 expect 0 "capacity ends the batch" explain kv --model llama-3.1-8b --context 32k --compare base,mqa+cla-2+kivi-4
 expect 0 "decode_tokens_s" explain kv --model llama-3.1-8b --context 4k,32k --batch 1,8 --compare base --json
 expect 2 "did you mean 'mqa'" explain kv --model llama-3.1-8b --compare mqq

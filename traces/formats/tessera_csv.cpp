@@ -1,6 +1,6 @@
 // Our own CSV: request_id,arrival_s,input_tokens,output_tokens and, if known, blockN_ids (space-separated
-// chained identities of the prompt's leading blocks of N tokens), session and prompt_class (whole numbers;
-// an empty session is none). '#' lines before the header are comments. Other columns are passed over
+// chained identities of the prompt's leading blocks of N tokens), session, prompt_class and tenant (whole
+// numbers; an empty session is none). '#' lines before the header are comments. Other columns are passed over
 // with a note, so the requests.csv of a run reads back as a trace.
 #include <algorithm>
 
@@ -11,7 +11,7 @@
 namespace tessera {
 namespace {
 
-enum Column : std::size_t { kId, kArrival, kInput, kOutput, kSession, kClass, kBlocks };
+enum Column : std::size_t { kId, kArrival, kInput, kOutput, kSession, kClass, kTenant, kBlocks };
 
 // The name of the blockN_ids column and its N; {"", 0} if there is none.
 std::pair<std::string, int> find_block_column(const Source& source) {
@@ -35,12 +35,14 @@ class TesseraRows final : public RowReader {
  public:
   TesseraRows(const Source& source, const std::pair<std::string, int>& blocks, bool remember_ids)
       : csv_(source, {"request_id", "arrival_s", "input_tokens", "output_tokens"},
-             blocks.second == 0 ? std::vector<std::string>{"session", "prompt_class"}
-                                : std::vector<std::string>{"session", "prompt_class", blocks.first}),
+             blocks.second == 0
+                 ? std::vector<std::string>{"session", "prompt_class", "tenant"}
+                 : std::vector<std::string>{"session", "prompt_class", "tenant", blocks.first}),
         ids_(remember_ids) {
     facts_.has_ids = true;
     facts_.has_sessions = csv_.has(kSession);
     facts_.has_classes = csv_.has(kClass);
+    facts_.has_tenants = csv_.has(kTenant);
     facts_.block_tokens = blocks.second;
     if (!csv_.ignored_columns().empty())
       facts_.notes.push_back("columns passed over: " + join(csv_.ignored_columns(), ", "));
@@ -59,6 +61,7 @@ class TesseraRows final : public RowReader {
       request.session = static_cast<std::uint32_t>(csv_.integer(kSession, kNoSession - 1));
     if (facts_.has_classes)
       request.prompt_class = static_cast<std::uint32_t>(csv_.integer(kClass, 0xffff'ffff));
+    if (facts_.has_tenants) request.tenant = static_cast<std::uint32_t>(csv_.integer(kTenant, 0xffff'ffff));
     if (facts_.block_tokens > 0) {
       read_blocks();
       request.blocks = blocks_;

@@ -21,7 +21,6 @@ struct MetricReport {
   ErrorSummary all;
   ErrorSummary fitted;                         // runs the engine's host times were fitted on
   ErrorSummary held_out;                       // the others
-  double rank_correlation = 0;                 // Spearman, over held-out runs; NaN below three
   std::map<std::string, ErrorSummary> groups;  // "engine=..", "tp=.."; of held-out runs
   std::vector<WorstRun> worst;                 // held-out runs by |log(predicted / measured)|, worst first
 };
@@ -47,8 +46,5 @@ inline constexpr const char* kRecordHeader =
     "set,engine,metric,part,runs,median_pct,mean_pct,p90_pct,bias_pct,rank_correlation,date\n";
 // `record` with the lines of the report's set replaced, or added at the end.
 std::string updated_record(const std::string& record, const RunsReport& report, const std::string& date);
-
-// Spearman's rank correlation, equal values sharing their mean rank; NaN below three pairs or without spread.
-double rank_correlation(std::span<const double> a, std::span<const double> b);
 
 }  // namespace tessera

@@ -20,7 +20,8 @@ Json json_of(const ErrorSummary& s) {
           {"mape", rounded(s.mape)},
           {"median_ape", rounded(s.median_ape)},
           {"p90_ape", rounded(s.p90_ape)},
-          {"bias", rounded(s.bias)}};
+          {"bias", rounded(s.bias)},
+          {"rank_correlation", rounded(s.rank_correlation)}};
 }
 
 Json json_of(const WorstRun& w) {
@@ -44,8 +45,9 @@ Json json_of(const WorstRun& w) {
 std::string line(const std::string& name, const ErrorSummary& s) {
   if (s.rows == 0) return {};
   return fmt::format(
-      "  {:<58} {:>4} runs  median {:>5.1f} %  mean {:>5.1f} %  p90 {:>5.1f} %  bias {:>+6.1f} %\n", name,
-      s.rows, s.median_ape, s.mape, s.p90_ape, s.bias);
+      "  {:<58} {:>4} runs  median {:>5.1f} %  mean {:>5.1f} %  p90 {:>5.1f} %  bias {:>+6.1f} %  rank "
+      "{:.3f}\n",
+      name, s.rows, s.median_ape, s.mape, s.p90_ape, s.bias, s.rank_correlation);
 }
 
 std::string terms(const PlayedRun& p) {
@@ -68,7 +70,6 @@ std::string to_json(const RunsReport& r) {
   root["metrics"] = Json::object();
   for (const auto& [metric, m] : r.metrics) {
     Json out = {{"all", json_of(m.all)}, {"fitted", json_of(m.fitted)}, {"held_out", json_of(m.held_out)}};
-    out["rank_correlation"] = rounded(m.rank_correlation);
     out["groups"] = Json::array();
     for (const auto& [name, summary] : m.groups) {
       const std::size_t equals = name.find('=');
@@ -92,8 +93,6 @@ std::string to_text(const RunsReport& r) {
     text += line("runs the host times were fitted on", m.fitted);
     text += line(m.fitted.rows > 0 ? "held out" : "all", m.held_out);
     for (const auto& [name, summary] : m.groups) text += line("  " + name, summary);
-    if (std::isfinite(m.rank_correlation))
-      text += fmt::format("  rank correlation {:.3f}\n", m.rank_correlation);
     if (!m.worst.empty()) text += "  worst:\n";
     for (const WorstRun& w : m.worst)
       text += fmt::format("    {:+6.1f} %  {}: measured {:.2f} ms, predicted {:.2f} ms ({})\n",

@@ -28,6 +28,18 @@ TEST(FleetReplay, SessionsStayTogetherAndNewOnesAreDealt) {
   EXPECT_EQ(route_by_session(talks(), 3), (Replicas{0, 1, 2, 1, 0, 0, 0}));
 }
 
+TEST(FleetReplay, SessionsTheTraceNamesGoBeforeBlocksTheyShare) {
+  DenseTrace trace;
+  const std::vector<std::uint64_t> a{0, 1}, b{0, 2};
+  trace.add_request(a, DenseTrace::kNoTime, 70);
+  trace.add_request(a, DenseTrace::kNoTime, 80);  // another user with the same prompt
+  trace.add_request(b, DenseTrace::kNoTime, 70);  // whose prompt was edited
+  trace.add_request(b, DenseTrace::kNoTime, 80);
+  trace.add_request(a);  // of no session: dealt in turn, as new sessions are
+  trace.add_request(a, DenseTrace::kNoTime, 90);
+  EXPECT_EQ(route_by_session(trace, 4), (Replicas{0, 1, 0, 1, 2, 3}));
+}
+
 TEST(FleetReplay, CountsAddUpAndTheBusiestIsNamed) {
   const FleetResult fleet = replay_fleet("lru", talks(), 3, route_by_session(talks(), 3), kUnboundedBlocks);
   EXPECT_EQ(fleet.total.requests, 7);

@@ -69,7 +69,7 @@ void expect_equal(DecodeSet& set, const Oracle& oracle, std::int64_t block) {
 }
 
 TEST(DecodeSet, AgreesWithOneByOneBookkeepingOverRandomOperations) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     const auto block = *rc::gen::inRange<std::int64_t>(1, 20);
     DecodeSet set(block, kWindows);
     Oracle oracle;
@@ -93,7 +93,7 @@ TEST(DecodeSet, AgreesWithOneByOneBookkeepingOverRandomOperations) {
       }
       expect_equal(set, oracle, block);
     }
-  });
+  }));
 }
 
 TEST(DecodeSet, ARequestCrossesIntoANewBlockWhenItsCacheIsAMultipleOfTheBlock) {

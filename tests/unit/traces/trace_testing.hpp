@@ -21,6 +21,7 @@ struct Row {
   std::uint32_t session;
   std::vector<std::uint64_t> blocks;
   std::string id;
+  std::uint32_t tenant = 0;
   friend bool operator==(const Row&, const Row&) = default;
 };
 
@@ -34,7 +35,8 @@ inline std::vector<Row> all_rows(TraceReader& trace) {
                     r.prompt_class,
                     r.session,
                     {r.blocks.begin(), r.blocks.end()},
-                    std::string(r.id)});
+                    std::string(r.id),
+                    r.tenant});
   return rows;
 }
 

@@ -183,7 +183,7 @@ TEST(Calibrate, ParametersLeftAtABoundAreNamedInTheSource) {
   tables.push_back(decode_table(truth));
   const std::vector<CalibrationNote> notes = calibrate(card, tables, {"2000-01-02", "our own (MIT)"});
   ASSERT_EQ(notes.size(), 1u);
-  EXPECT_NE(std::find(notes[0].at_bound.begin(), notes[0].at_bound.end(), "hbm_fraction"),
+  EXPECT_NE(std::find(notes[0].at_bound.begin(), notes[0].at_bound.end(), "rates.hbm_fraction"),
             notes[0].at_bound.end());
   const std::string& source = card.kernels->attention.source;
   const std::size_t at = source.find("; at a bound of their range: ");

@@ -104,10 +104,10 @@ TEST(FitKnobs, WritesFourDigitsWhereTheParametersLive) {
   double floor_us = 1, gb_s = 200;
   const auto bytes = sizes();
   const auto measured = measured_with(2.4996, 1600);
-  const auto at_bound =
+  const KernelFit fitted =
       fit_knobs({{"floor", &floor_us, 0.5, 10}, {"rate", &gb_s, 100, 5000}}, measured,
                 [&](std::size_t i) { return floor_and_rate(floor_us, gb_s, bytes[i]); }, {});
-  EXPECT_TRUE(at_bound.empty());
+  EXPECT_TRUE(fitted.at_bound().empty());
   EXPECT_NEAR(floor_us, 2.5, 0.003);
   EXPECT_EQ(floor_us, std::round(floor_us * 1000) / 1000);
   EXPECT_EQ(gb_s, std::round(gb_s));

@@ -24,13 +24,13 @@ TEST(Statistics, ErrorsOfRatiosInPercent) {
   EXPECT_NEAR(s.bias, 2, 1e-9);
 }
 
-TEST(Statistics, NothingIsZeroRowsNotZeroError) { EXPECT_EQ(summarise({}).rows, 0u); }
+TEST(Statistics, NothingIsZeroRowsNotZeroError) { EXPECT_EQ(summarise(std::span<const double>{}).rows, 0u); }
 
 TEST(Statistics, GroupsAreKeptApart) {
   GroupedErrors errors;
-  errors.add("b", 1.5);
-  errors.add("a", 1.0);
-  errors.add("b", 0.5);
+  errors.add("b", {1.5, 1});
+  errors.add("a", {1.0, 1});
+  errors.add("b", {0.5, 1});
   const auto groups = errors.summaries();
   ASSERT_EQ(groups.size(), 2u);
   EXPECT_EQ(groups.begin()->first, "a");

@@ -28,7 +28,8 @@ KernelValidator toy() {
           .shape_key = [](const Row& r) { return std::string(r.text("shape")); },
           .dtype = [](const Row&) { return std::string("bfloat16"); },
           .regime = [](const Row& r) { return std::string(r.number("p") < 50 ? "short" : "long"); },
-          .calibrate = [](Gpu&, std::span<const Row>) { return std::vector<std::string>{}; },
+          .calibrate = [](Gpu&, std::span<const Row>, const FitControl&) { return KernelFit{}; },
+          .section = "gemm",
           .source = [](KernelBehaviour& b) -> std::string& { return b.gemm.source; }};
 }
 
