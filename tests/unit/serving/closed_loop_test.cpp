@@ -30,6 +30,13 @@ class FixedCost final : public StepCost {
   [[nodiscard]] std::vector<CostOrigin> origins() const override { return {}; }
 };
 
+ClosedLoopConfig clients(std::int64_t concurrency, double think_time_s = 0) {
+  ClosedLoopConfig config;
+  config.concurrency = concurrency;
+  config.think_time_s = think_time_s;
+  return config;
+}
+
 struct Played {
   std::vector<RequestRecord> records;  // in order of arrival
   std::int64_t most_in_flight = 0;
@@ -74,14 +81,14 @@ Played play(const ClosedLoopConfig& config, std::uint32_t total, std::int32_t ou
 }
 
 TEST(ClosedLoop, EveryClientKeepsOneRequestInFlight) {
-  const Played played = play({.concurrency = 3}, 12, 4);
+  const Played played = play(clients(3), 12, 4);
   EXPECT_EQ(played.most_in_flight, 3);
   for (const RequestRecord& record : played.records) EXPECT_GT(record.finish_ps, record.first_token_ps);
 }
 
 TEST(ClosedLoop, TheNextRequestArrivesWhenTheAnswerIsCompleteAndRunsInAStepAfterIt) {
   // Request 0 takes steps [0, 10) and [10, 20). Its client asks again at 20; alone, the engine is idle then.
-  const Played played = play({.concurrency = 1}, 3, 2);
+  const Played played = play(clients(1), 3, 2);
   EXPECT_EQ(played.records[0].finish_ps, 20 * kMs);
   EXPECT_EQ(played.records[1].arrival_ps, 20 * kMs);
   EXPECT_EQ(played.records[1].first_token_ps, 30 * kMs);
@@ -97,7 +104,7 @@ TEST(ClosedLoop, AStepScheduledAtTheEndOfARequestRunsWithoutItsSuccessor) {
   spec.memory.kv_blocks = 100;
   std::vector<std::unique_ptr<Replica>> replicas;
   replicas.push_back(std::make_unique<Replica>(spec, cost, metrics));
-  ClosedLoop loop({.concurrency = 2}, 0);
+  ClosedLoop loop(clients(2), 0);
   std::map<std::uint32_t, RequestRecord> records;
   metrics.on_finish = [&](const RequestRecord& record) {
     records[record.row] = record;
@@ -116,25 +123,24 @@ TEST(ClosedLoop, AStepScheduledAtTheEndOfARequestRunsWithoutItsSuccessor) {
 }
 
 TEST(ClosedLoop, ClientsThinkBetweenAnswerAndQuestion) {
-  const Played played = play({.concurrency = 1, .think_time_s = 0.5}, 2, 2);
+  const Played played = play(clients(1, 0.5), 2, 2);
   EXPECT_EQ(played.records[1].arrival_ps, 520 * kMs);
 }
 
 TEST(ClosedLoop, TheEngineSeesARequestItsFrontendTimeLater) {
-  const Played played = play({.concurrency = 1}, 2, 2, 1, true, 3 * kMs);
+  const Played played = play(clients(1), 2, 2, 1, true, 3 * kMs);
   EXPECT_EQ(played.records[0].first_token_ps, 13 * kMs);
   EXPECT_EQ(played.records[1].arrival_ps, 23 * kMs);
   EXPECT_EQ(played.records[1].first_token_ps, 36 * kMs);
 }
 
 TEST(ClosedLoop, ARefusedRequestCostsItsClientNoTime) {
-  const Played played = play({.concurrency = 1}, 3, 2, 1, true, 0, {1});
+  const Played played = play(clients(1), 3, 2, 1, true, 0, {1});
   EXPECT_EQ(played.records[2].arrival_ps, 20 * kMs);
 }
 
 TEST(ClosedLoop, RequestsAreDealtToReplicasInTurnAndLeapingChangesNothing) {
-  const Played leap = play({.concurrency = 5}, 40, 7, 3, true),
-               step = play({.concurrency = 5}, 40, 7, 3, false);
+  const Played leap = play(clients(5), 40, 7, 3, true), step = play(clients(5), 40, 7, 3, false);
   for (std::size_t i = 0; i < leap.replica_of.size(); ++i) EXPECT_EQ(leap.replica_of[i], i % 3);
   for (std::size_t i = 0; i < leap.records.size(); ++i) {
     EXPECT_EQ(leap.records[i].arrival_ps, step.records[i].arrival_ps);
@@ -144,7 +150,7 @@ TEST(ClosedLoop, RequestsAreDealtToReplicasInTurnAndLeapingChangesNothing) {
 
 TEST(ClosedLoop, TheEndOfSimulatedTimeIsAnError) {
   // 200 spells of a day pass 106 days.
-  EXPECT_THROW(play({.concurrency = 1, .think_time_s = 86400}, 200, 2), RunError);
+  EXPECT_THROW(play(clients(1, 86400), 200, 2), RunError);
 }
 
 // --- as a run ---------------------------------------------------------------------------------------
