@@ -72,8 +72,7 @@ struct Case {
       table.add_prefill(shape, batch, prompt, us);
   }
   [[nodiscard]] std::optional<OpTime> look_up(const KernelTable& table, const Gpu& gpu) const {
-    if (prompt == 0)
-      return table.decode(gpu, shape, {.sequences = batch, .kv_tokens = batch * context});
+    if (prompt == 0) return table.decode(gpu, shape, {.sequences = batch, .kv_tokens = batch * context});
     const std::vector<PrefillChunk> chunks(static_cast<std::size_t>(batch), PrefillChunk{prompt, 0});
     return table.prefill(gpu, shape, chunks);
   }
@@ -135,11 +134,12 @@ std::vector<Knob> knobs_of(const Gpu& gpu, AttentionRates& r, bool fa3, bool fp8
   add(decode, "combine_us", r.combine_us, 0.5, 8);
   add(decode && !fa3, "combine_per_split_us", r.combine_per_split_us, 0.01, 0.6);
   add(decode, "cta_us", r.cta_us, 0.3, 5);
-  add(decode, "cta_gb_s", r.cta_gb_s, 20, 600);
+  // The memories and the way to them are the card's, whatever the data type.
+  add(decode && !fp8, "cta_gb_s", r.cta_gb_s, 20, 600);
   // No kernel reads faster than the best stream seen on the card.
-  add(decode, "hbm_fraction", r.hbm_fraction, 0.6, gpu.hbm_achieved_fraction);
-  add(decode, "l2_gb_s", r.l2_gb_s, 1000, 15000);
-  add(decode && !fp8, "l2_share", r.l2_share, 0.3, 1.6);      // of the card, not of the data type
+  add(decode && !fp8, "hbm_fraction", r.hbm_fraction, 0.6, gpu.hbm_achieved_fraction);
+  add(decode && !fp8, "l2_gb_s", r.l2_gb_s, 1000, 15000);
+  add(decode && !fp8, "l2_share", r.l2_share, 0.3, 1.6);
   add(true, "mma_factor", r.mma_factor, fp8 ? 0.9 : 0.6, 2);  // fp8: not beyond the peak of the maximum clock
   add(true, "exp_factor", r.exp_factor, 0.1, 5);
   add(true, "kv_write_us", r.kv_write_us, 0.3, 8);
@@ -204,7 +204,8 @@ KernelValidator attention_validator(const char* name, bool (*recognises)(const M
       .section = tile ? "tile.attention" : "attention",
       .source = tile ? +[](KernelBehaviour& b) -> std::string& { return b.tile.attention.source; }
                      : +[](KernelBehaviour& b) -> std::string& { return b.attention.source; },
-      .add_to_table = [](KernelTable& table, const Row& row) { case_of(row).add_to(table, row.latency_us()); },
+      .add_to_table = [](KernelTable& table,
+                         const Row& row) { case_of(row).add_to(table, row.latency_us()); },
       .look_up = [](const KernelTable& table, const Gpu& gpu,
                     const Row& row) { return case_of(row).look_up(table, gpu); }};
 }
@@ -230,7 +231,11 @@ KernelFit fit_both_types(Gpu& gpu, AttentionParams& p, std::span<const Row> rows
       p.fp8 = p.rates;
       p.fp8->transpose_us = 1.1, p.fp8->transpose_d192_us = 1.2, p.fp8->transpose_d256_us = 2;
     }
-    p.fp8->l2_share = p.rates.l2_share;  // of the card, so found on the rows of the other type
+    // Of the card, so found on the rows of the other type.
+    p.fp8->cta_gb_s = p.rates.cta_gb_s;
+    p.fp8->hbm_fraction = p.rates.hbm_fraction;
+    p.fp8->l2_gb_s = p.rates.l2_gb_s;
+    p.fp8->l2_share = p.rates.l2_share;
     result.append(fit_rates(gpu, *p.fp8, rows, true, tile, control), "fp8.");
   }
   return result;

@@ -41,7 +41,7 @@ class BlockPool {
     return caching_ ? nodes_[block].references : queue_.contains(block) ? 0 : 1;
   }
   [[nodiscard]] BlockHash hash_of(BlockId block) const { return caching_ ? index_.hash_of(block) : kNoHash; }
-  // How often the block was handed out: it still holds what a past user left while this is unchanged.
+  // How often the block was given new content: it still holds what a past user left while this is unchanged.
   [[nodiscard]] std::uint32_t generation(BlockId block) const { return nodes_[block].generation; }
   // Blocks in use whose content another block in use holds as well, less one of each content.
   [[nodiscard]] std::int64_t duplicates() const { return duplicates_; }
@@ -93,6 +93,7 @@ class BlockPool {
 
   // A live block with one user is given new content: whoever looked for the old no longer finds it.
   void recycle(BlockId block) {
+    ++nodes_[block].generation;
     TESSERA_CHECK(!caching_ || nodes_[block].references == 1, "only its one user gives a block new content");
     if (!caching_ || index_.hash_of(block) == kNoHash) return;
     if (index_.twinned(block) && twin_in_use(block)) --duplicates_;

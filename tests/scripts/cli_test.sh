@@ -84,6 +84,11 @@ expect 2 "--model is missing" explain kv
 expect 0 "local-K-W" list shapes
 expect 0 '"hbm_read_bytes"' kernel attention-flash --gpu h100-sxm --heads 16 --q-len 4k --causal --json
 expect 0 "memory-bound" kernel attention-decode --gpu a100-sxm-80g --batch 64 --heads 32 --kv-heads 8 --kv-len 8k
+expect 0 "gpt-oss-20b full (12 layers, fp8)" kernel attention-decode --model gpt-oss-20b --group full --kv-dtype fp8 --kv-len 8k
+expect 0 "1 of 4 heads" kernel attention-decode --model llama-3.1-8b --tp 8 --kv-len 8k --paged
+expect 2 "expected one of local, full" kernel attention-decode --model gpt-oss-20b --kv-len 8k
+expect 2 "latents" kernel attention-decode --model deepseek-v3 --kv-len 8k
+expect 2 "converts it" kernel attention-decode --model llama-3.1-8b --kv-dtype kivi-2 --kv-len 8k
 expect 0 '"l2_hit_ratio": 0' kernel attention-standard --gpu a100-sxm-80g --heads 2 --q-len 512 --l2 off --json
 expect 0 "compute-bound" kernel gemm --gpu h100-sxm --m 8192 --n 8192 --k 8192
 expect 0 "memory-bound" kernel copy --gpu l40s --bytes 512M
