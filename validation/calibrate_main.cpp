@@ -15,6 +15,7 @@
 #include "models/base/text.hpp"
 #include "validation/calibrate.hpp"
 #include "validation/layer_rows.hpp"
+#include "validation/runs/commands.hpp"
 
 namespace {
 
@@ -74,6 +75,7 @@ void run(const Arguments& args) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (tessera::asks_for_runs(argc, argv)) return tessera::calibrate_runs_main(argc, argv);
   CLI::App app{"Fits a GPU's kernel behaviour to measured kernel timings"};
   Arguments args;
   app.add_option("--measurements", args.files, "CSV tables, plain or .gz; the kernel is known by the columns")
@@ -90,6 +92,7 @@ int main(int argc, char** argv) {
                  "cross-validation: parts the fitted shapes are split into, 0 for none (default 5; tile 0)");
   app.add_option("--origin", args.origin, "who measured the tables and their licence, written into the file");
   app.add_option("--date", args.date, "written into the file (default: today)");
+  app.footer("Host times of engines from whole serving runs: tessera calibrate --runs apex|aic --data DIR");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

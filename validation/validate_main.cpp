@@ -11,6 +11,7 @@
 
 #include "validation/layer_rows.hpp"
 #include "validation/record.hpp"
+#include "validation/runs/commands.hpp"
 #include "validation/validate.hpp"
 
 namespace {
@@ -79,6 +80,7 @@ int run(const Arguments& args) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (tessera::asks_for_runs(argc, argv)) return tessera::validate_runs_main(argc, argv);
   CLI::App app{
       "Predictions against measured kernel timings\n\n"
       "  tessera validate --measurements h100_gemm.csv.gz --kernel gemm --gpu h100-sxm --cost tile\n"
@@ -108,6 +110,8 @@ int main(int argc, char** argv) {
   app.add_option("--commit", args.commit, "with --record: written into it (default: that of the checkout)");
   app.add_flag("--json", args.json, "print JSON");
   app.add_flag("--all", args.all, "use flagged rows too");
+  app.footer(
+      "Whole serving runs instead: tessera validate --runs apex|aic|splitwise|llmservingsim|FILE --data DIR");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -101,7 +101,9 @@ int list_command(const std::string& what, bool json) {
             "vLLM v1: running requests first, chunked prefill in one token budget, preemption by recompute"},
            {"sarathi",
             "Sarathi-Serve: the same budget, blocks for a whole prompt taken at once; see also "
-            "engine.profile sarathi"}},
+            "engine.profile sarathi"},
+           {"sglang",
+            "SGLang: prompts first, in steps of their own up to the token budget; decodes wait meanwhile"}},
           json);
   } else if (what == "formats") {
     std::vector<std::pair<std::string, std::string>> entries;

@@ -1,6 +1,7 @@
 #include "sim/serving/replica.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "models/base/check.hpp"
 #include "models/base/error.hpp"
@@ -72,10 +73,15 @@ std::string Replica::reject(const std::string& reason) {
 }
 
 void Replica::advance(std::int64_t until_ps) {
-  while (next_action_ps_ < until_ps && !stopped()) {
-    act();
-    if (spec_.leap) leap(std::min(until_ps, earliest_load_ps_));
+  while (advance_once(until_ps)) {
   }
+}
+
+bool Replica::advance_once(std::int64_t until_ps) {
+  if (next_action_ps_ >= until_ps || stopped()) return false;
+  act();
+  if (spec_.leap) leap(std::min(until_ps, earliest_load_ps_));
+  return true;
 }
 
 void Replica::finish() {
@@ -149,7 +155,8 @@ SharedPrefixes Replica::shared_prefixes() const {
 void Replica::complete_oldest() {
   Flight& flight = flights_[oldest_];
   const std::int64_t now = flight.end_ps;
-  if (flight.decodes > 0) metrics_.token_gaps(now - last_end_ps_, flight.decodes);
+  if (flight.decodes > 0 && flight.held.empty()) metrics_.token_gaps(now - last_end_ps_, flight.decodes);
+  for (const Held& held : flight.held) metrics_.token_gaps(now - held.since_ps, held.count);
   for (const auto& [slot, before_ps] : flight.first_tokens) {
     RequestRecord& record = seqs_[slot].record;
     if (record.first_token_ps < 0) {
@@ -183,10 +190,20 @@ bool Replica::schedule(std::int64_t now) {
   for (auto it = waiting_.rbegin(); it != waiting_.rend() && seqs_[*it].record.queued_ps < 0; ++it)
     seqs_[*it].record.queued_ps = now;
 
-  const bool preempted = make_room_for_decodes();
+  bool preempted = false, partial_preempted = false, load_waits = false;
+  std::int64_t budget = spec_.max_batched_tokens;
+  const auto run_prompts = [&] {
+    partial_preempted = continue_partial(budget);
+    load_waits = !loading_.empty() && resume_loaded(now, budget);
+    if (!preempted && !partial_preempted && !load_waits) admit(now, budget);
+  };
+  if (spec_.prefill_first) run_prompts();
   StepShape shape;
-  shape.decodes = decodes_.size();
-  std::int64_t budget = spec_.max_batched_tokens - shape.decodes;
+  if (chunks_.empty()) {
+    preempted = make_room_for_decodes();
+    shape.decodes = decodes_.size();
+    budget -= shape.decodes;
+  }
   if (shape.decodes > 0) {
     grow_decodes();
     shape.decode_kv[0] = decodes_.context_sum();
@@ -197,9 +214,7 @@ bool Replica::schedule(std::int64_t now) {
   }
   // A request whose chunk completes its prompt joins the decodes of the next step, so the set stays as
   // priced.
-  const bool partial_preempted = continue_partial(budget);
-  const bool load_waits = !loading_.empty() && resume_loaded(now, budget);
-  if (!preempted && !partial_preempted && !load_waits) admit(now, budget);
+  if (!spec_.prefill_first) run_prompts();
   earliest_load_ps_ = kNever;
   for (const Slot slot : loading_) earliest_load_ps_ = std::min(earliest_load_ps_, seqs_[slot].load_ready_ps);
 
@@ -245,6 +260,7 @@ bool Replica::schedule(std::int64_t now) {
       price_stale_ = true;
     }
   }
+  std::int64_t joined = 0;
   for (const auto& [slot, before_ps] : flight_->first_tokens) {
     Sequence& seq = seqs_[slot];
     ++seq.emitted;
@@ -253,10 +269,25 @@ bool Replica::schedule(std::int64_t now) {
     } else {
       decodes_.add(slot, seq.computed / branches_, seq.record.output_tokens - seq.emitted);
       branched_prompt_tokens_ += in_full_blocks(seq.record.input_tokens);
+      seq.last_token_ps = flight_->end_ps;
+      joined += branches_;
       price_stale_ = true;
     }
   }
+  if (spec_.prefill_first) hold_decodes(joined);
   return true;
+}
+
+// After a launch: decodes wait through a step of prompts, and so do the `joined` sequences that it starts.
+void Replica::hold_decodes(std::int64_t joined) {
+  if (flight_->decodes > 0) {
+    flight_->held = std::exchange(held_, {});
+    decode_end_ps_ = flight_->end_ps;
+    return;
+  }
+  const std::int64_t before = decodes_.size() - joined;
+  if (held_.empty() && before > 0) held_.push_back({decode_end_ps_, before});
+  if (joined > 0) held_.push_back({flight_->end_ps, joined});
 }
 
 // Preempts the latest admitted requests until every decode that starts a new block gets one.
@@ -444,7 +475,12 @@ void Replica::preempt(Slot victim) {
     decodes_.remove(victim);
     branched_prompt_tokens_ -= in_full_blocks(seq.record.input_tokens);
     seq.emitted = static_cast<std::int32_t>(context - seq.record.input_tokens + 1);
-    seq.last_token_ps = gpu_free_ps_;  // its latest token is, or was, in the last launched step
+    if (held_.empty()) {
+      seq.last_token_ps = gpu_free_ps_;  // its latest token is, or was, in the last launched step
+    } else {
+      seq.last_token_ps = std::max(seq.last_token_ps, decode_end_ps_);
+      for (Held& held : held_) held.count -= held.since_ps == seq.last_token_ps ? branches_ : 0;
+    }
   }
   const bool last_in_flight = seq.emitted == seq.record.output_tokens;
   const auto waits = std::find(loading_.begin(), loading_.end(), victim);

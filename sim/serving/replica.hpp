@@ -16,6 +16,8 @@
 //     before new requests; asynchronous loads need no step, layer-wise ones stretch theirs;
 //   * a request whose last token is in flight is not scheduled but keeps seat and blocks until that step's
 //     output is processed.
+// prefill_first (SGLang without mixed chunks): a step with prompt tokens holds the decodes back, so prompts
+// that are let in run alone and decodes between them.
 // Left out: priorities, several partial prefills at once (long-prefill threshold), stop strings.
 //
 // Pushed, not polled: advance(t) plays everything before t, arrive() hands over the next request.
@@ -47,6 +49,7 @@ struct ReplicaSpec {
   std::shared_ptr<const KvMoverSpec> movement;  // null: KV stays in HBM
   // Engine timing.
   int async_depth = 2;
+  bool prefill_first = false;     // prompts run in steps of their own, before any decode
   std::int64_t host_base_ps = 0;  // per step, before its launch
   std::int64_t host_per_sequence_ps = 0;
   std::int64_t prefill_step_floor_ps = 0;  // eager launch of a step with prefill
@@ -75,8 +78,14 @@ class Replica {
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
 
+  static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+
   // Plays every action before `until_ps`.
   void advance(std::int64_t until_ps);
+  // Plays one of them, and the equal steps after it; false if there is none or the run was stopped. No
+  // request finishes but in the action itself, at next_action_ps().
+  bool advance_once(std::int64_t until_ps);
+  [[nodiscard]] std::int64_t next_action_ps() const { return next_action_ps_; }  // kNever: idle
   // Hands over a request; call advance(arrival + frontend) first. Arrivals must not go back in time. A
   // request that can never fit is counted and the reason returned; otherwise the result is empty.
   std::string arrive(const Arrival& arrival);
@@ -90,12 +99,10 @@ class Replica {
   [[nodiscard]] bool stopped() const { return spec_.stop != nullptr && *spec_.stop != 0; }
   [[nodiscard]] const KvMover* mover() const { return mover_.get(); }
   // When advance would act next; the end of time if only a request can wake it.
-  [[nodiscard]] std::int64_t next_action_ps() const { return next_action_ps_; }
 
  private:
   using Slot = std::uint32_t;
   static constexpr Slot kNone = ~Slot{0};
-  static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
   struct Sequence {
     RequestRecord record;
@@ -103,7 +110,7 @@ class Replica {
     std::int64_t computed = 0;  // while prefilling; then per sequence, a shared prompt in each; decodes live
                                 // in the DecodeSet
     std::int32_t emitted = 0;   // scheduled to be emitted by each sequence, in flight included
-    std::int64_t last_token_ps = 0;   // kept for preempted requests only
+    std::int64_t last_token_ps = 0;   // of preempted requests; else when it joined the decodes
     Slot prev = kNone, next = kNone;  // running list, in admission order
     std::uint64_t admitted = 0;       // admission number
     bool released = false;            // blocks already given back (preempted with its last token in flight)
@@ -111,6 +118,11 @@ class Replica {
     // is computed meanwhile. Nothing comes while both are 0.
     std::int32_t load_from = 0, load_to = 0;
     std::int64_t load_ready_ps = 0;
+  };
+
+  // Decodes whose latest token came at the same time, while prompts hold them back.
+  struct Held {
+    std::int64_t since_ps, count;
   };
 
   struct Flight {  // a launched step
@@ -122,7 +134,8 @@ class Replica {
     };
     std::vector<FirstToken> first_tokens;  // requests whose prefill ends in this step
     std::vector<Slot> finishing;           // requests whose last token this step emits
-    void clear() { decodes = prefill_tokens = 0, first_tokens.clear(), finishing.clear(); }
+    std::vector<Held> held;                // its decodes, if prompts held them back before it
+    void clear() { decodes = prefill_tokens = 0, first_tokens.clear(), finishing.clear(), held.clear(); }
   };
 
   void act();
@@ -141,6 +154,7 @@ class Replica {
   void wait_for_load(Slot slot);
   void settle_movement(std::int64_t now);
   bool run_chunk(Slot slot, std::int64_t tokens);
+  void hold_decodes(std::int64_t joined);
 
   void preempt(Slot victim);
   void leave_memory(Slot slot, bool comes_back);
@@ -201,6 +215,8 @@ class Replica {
 
   std::vector<PrefillChunk> chunks_;
   std::vector<Slot> scratch_;
+  std::vector<Held> held_;                   // all decodes, since the latest step was one of prompts alone
+  std::int64_t decode_end_ps_ = 0;           // of the latest launched step with decodes
   std::int64_t resident_ = 0;                // tokens computed or being computed of running requests
   std::int64_t branched_prompt_tokens_ = 0;  // of decodes, in full blocks their own sequences share
 };

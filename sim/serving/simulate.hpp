@@ -49,6 +49,8 @@ struct RunHooks {
 };
 
 RunResult simulate(const RunConfig& config, const RunHooks& hooks = {});
+// Of requests that are not in config.trace.file.
+RunResult simulate(const RunConfig& config, TraceReader& trace, const RunHooks& hooks = {});
 
 // The parts of it, for tests and tools.
 std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankModel& rank,
