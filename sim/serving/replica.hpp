@@ -98,7 +98,6 @@ class Replica {
   [[nodiscard]] const KvMemory& memory() const { return *memory_; }
   [[nodiscard]] bool stopped() const { return spec_.stop != nullptr && *spec_.stop != 0; }
   [[nodiscard]] const KvMover* mover() const { return mover_.get(); }
-  // When advance would act next; the end of time if only a request can wake it.
 
  private:
   using Slot = std::uint32_t;
