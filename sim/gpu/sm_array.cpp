@@ -102,8 +102,14 @@ double SmArray::stretch(double hbm_rate, double l2_rate) const {
 void SmArray::update_stretch() {
   stretch_ = stretch(static_cast<double>(hbm_rate_) / kPsPerRate, static_cast<double>(l2_rate_) / kPsPerRate);
   if (spec_.wave_quantisation < 1 && next_ >= ctas_ && ctas_ > spec_.sms) {
-    stretch_ *= spec_.wave_quantisation + (1 - spec_.wave_quantisation) * static_cast<double>(busy_sms_) /
-                                              static_cast<double>(spec_.sms);
+    const double spread = spec_.wave_quantisation + (1 - spec_.wave_quantisation) *
+                                                        static_cast<double>(busy_sms_) /
+                                                        static_cast<double>(spec_.sms);
+    // Idle SMs add units, not bandwidth.
+    const double served = std::max(static_cast<double>(hbm_rate_) * hbm_ps_per_byte_,
+                                   static_cast<double>(l2_rate_) * l2_ps_per_byte_) /
+                          kPsPerRate;
+    stretch_ = std::max(stretch_ * spread, std::min(stretch_, served));
   }
 }
 
