@@ -13,6 +13,12 @@ foreach(program ${programs})
     install(TARGETS ${program} DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
 endforeach()
+# Compiling its kernels takes a minute, so it is not among the programs every first command builds, unless it
+# has none; `./tessera measure` and `./tessera test` build it.
+if(NOT TESSERA_CUDA_VERSION)
+  add_dependencies(programs tessera-measure)
+endif()
+install(TARGETS tessera-measure DESTINATION ${CMAKE_INSTALL_BINDIR} OPTIONAL)
 
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/tessera)
 install(DIRECTORY traces/samples DESTINATION ${CMAKE_INSTALL_DATADIR}/tessera/traces)
@@ -23,7 +29,7 @@ foreach(room ${rooms})
   set_target_properties(tessera_${room} PROPERTIES EXPORT_NAME ${room})
   install(TARGETS tessera_${room} EXPORT TesseraTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(DIRECTORY ${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tessera
-    FILES_MATCHING PATTERN "*.hpp" PATTERN cli EXCLUDE PATTERN samples EXCLUDE PATTERN cuda EXCLUDE)
+    FILES_MATCHING PATTERN "*.hpp" PATTERN cli EXCLUDE PATTERN samples EXCLUDE)
 endforeach()
 set_target_properties(tessera_options PROPERTIES EXPORT_NAME options)
 install(TARGETS tessera_options EXPORT TesseraTargets)

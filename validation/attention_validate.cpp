@@ -36,8 +36,10 @@ bool is_fp8(const Row& row) { return row.text("kv_cache_dtype") == "fp8"; }
 bool covers(const Row& row) {
   const std::string_view kernel = row.text("kernel_source");
   const bool fa3 = kernel == "vllm_flash_attn_fa3";
-  const bool fa2 = kernel == "vllm_flash_attn" || kernel == "vllm_flash_attn_fa2";
-  return (fa3 || (fa2 && !is_fp8(row))) && row.integer("head_dim") <= 256;
+  const bool fa2 = kernel == "vllm_flash_attn" || kernel == "vllm_flash_attn_fa2" || kernel == "tessera_fa2";
+  // Our own tables hold rows past the L2 too (copies other than 1); the public ones replay one set of
+  // buffers.
+  return (fa3 || (fa2 && !is_fp8(row))) && row.integer("head_dim") <= 256 && row.integer_or("copies", 1) == 1;
 }
 
 // One row of either table as the model sees it.
@@ -134,11 +136,12 @@ std::vector<Knob> knobs_of(const Gpu& gpu, AttentionRates& r, bool fa3, bool fp8
   add(decode, "combine_us", r.combine_us, 0.5, 8);
   add(decode && !fa3, "combine_per_split_us", r.combine_per_split_us, 0.01, 0.6);
   add(decode, "cta_us", r.cta_us, 0.3, 5);
-  add(decode, "cta_gb_s", r.cta_gb_s, 20, 600);
+  // The memories and the way to them are the card's, whatever the data type.
+  add(decode && !fp8, "cta_gb_s", r.cta_gb_s, 20, 600);
   // No kernel reads faster than the best stream seen on the card.
-  add(decode, "hbm_fraction", r.hbm_fraction, 0.6, gpu.hbm_achieved_fraction);
-  add(decode, "l2_gb_s", r.l2_gb_s, 1000, 15000);
-  add(decode && !fp8, "l2_share", r.l2_share, 0.3, 1.6);      // of the card, not of the data type
+  add(decode && !fp8, "hbm_fraction", r.hbm_fraction, 0.6, gpu.hbm_achieved_fraction);
+  add(decode && !fp8, "l2_gb_s", r.l2_gb_s, 1000, 15000);
+  add(decode && !fp8, "l2_share", r.l2_share, 0.3, 1.6);
   add(true, "mma_factor", r.mma_factor, fp8 ? 0.9 : 0.6, 2);  // fp8: not beyond the peak of the maximum clock
   add(true, "exp_factor", r.exp_factor, 0.1, 5);
   add(true, "kv_write_us", r.kv_write_us, 0.3, 8);
@@ -230,7 +233,11 @@ KernelFit fit_both_types(Gpu& gpu, AttentionParams& p, std::span<const Row> rows
       p.fp8 = p.rates;
       p.fp8->transpose_us = 1.1, p.fp8->transpose_d192_us = 1.2, p.fp8->transpose_d256_us = 2;
     }
-    p.fp8->l2_share = p.rates.l2_share;  // of the card, so found on the rows of the other type
+    // Of the card, so found on the rows of the other type.
+    p.fp8->cta_gb_s = p.rates.cta_gb_s;
+    p.fp8->hbm_fraction = p.rates.hbm_fraction;
+    p.fp8->l2_gb_s = p.rates.l2_gb_s;
+    p.fp8->l2_share = p.rates.l2_share;
     result.append(fit_rates(gpu, *p.fp8, rows, true, tile, control), "fp8.");
   }
   return result;

@@ -20,7 +20,11 @@ constexpr std::size_t kTileFitRows = 1200;   // simulated, so each costs a hundr
 constexpr std::int64_t kTileFitCtas = 2500;  // tiles of 128 x 128 of the largest of them
 
 bool is_bf16(const Row& row) { return row.text("gemm_dtype") == "bfloat16"; }
-bool covers(const Row& row) { return is_bf16(row) || row.text("gemm_dtype") == "fp8"; }
+// Our own tables say how many copies of the weights took turns; other counts meet another L2.
+bool covers(const Row& row) {
+  return (is_bf16(row) || row.text("gemm_dtype") == "fp8") &&
+         row.integer_or("copies", kTableWeightCopies) == kTableWeightCopies;
+}
 
 GemmShape shape_of(const Row& row) {
   return {row.integer("m"), row.integer("n"), row.integer("k"), is_bf16(row) ? DType::bf16 : DType::fp8,

@@ -1,10 +1,12 @@
-// The MoE tables in bf16: fused Triton experts (Hopper, A100) and FlashInfer CUTLASS experts (RTX PRO 6000).
-// fp8, int4 and fp4 experts are not modelled: those rows are counted but not used. Whether an expert is gated
+// The MoE tables in bf16: fused Triton experts (Hopper, A100) and FlashInfer CUTLASS experts (RTX PRO 6000);
+// and MXFP4 experts as vLLM runs gpt-oss on Hopper (OpenAI's Triton kernels, bf16 activations). fp8, int4 and
+// Marlin experts are not modelled: those rows are counted but not used. Whether an expert is gated
 // is no column: the Nemotron shapes of the tables use squared ReLU, every other model is gated.
 #include "validation/moe_validate.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "kernels/cost/moe.hpp"
@@ -54,6 +56,7 @@ MoeShape shape_of(const Row& row) {
   s.tp = small(row, "moe_tp_size");
   s.ep = small(row, "moe_ep_size");
   s.power_law = power_law_of(row);
+  if (row.text("moe_dtype") == "w4a16_mxfp4") s.dtype = DType::fp4;
   if (s.experts % s.ep != 0)
     throw InputError(row.at("moe_ep_size"), "moe_ep_size: does not divide num_experts");
   for (const UngatedShape& u : kUngated)
@@ -61,7 +64,12 @@ MoeShape shape_of(const Row& row) {
   return s;
 }
 
-bool covers(const Row& row) { return row.text("moe_dtype") == "bfloat16"; }
+bool is_mxfp4(const Row& row) { return row.text("moe_dtype") == "w4a16_mxfp4"; }
+
+bool covers(const Row& row) {
+  return row.text("moe_dtype") == "bfloat16" ||
+         (is_mxfp4(row) && row.text("kernel_source").find("oaitriton") != std::string_view::npos);
+}
 
 OpTime predict(const Gpu& gpu, const Row& row) { return moe_time(gpu, shape_of(row)); }
 
@@ -81,17 +89,21 @@ std::string regime(const Row& row) {
                                  : "m>2048");
 }
 
-KernelFit calibrate(Gpu& gpu, std::span<const Row> rows, const FitControl& control) {
-  MoeParams& p = gpu.kernels->moe;
+KernelFit fit_rates(const Gpu& gpu, MoeRates& p, std::span<const Row> rows, bool mxfp4,
+                    const FitControl& control) {
   std::vector<MoeShape> shapes;
   std::vector<ExpertLoad> loads;
   std::vector<double> measured;
-  const std::size_t stride = std::max<std::size_t>(1, rows.size() / kFitRows);
-  for (std::size_t i = 0; i < rows.size(); i += stride) {
-    shapes.push_back(shape_of(rows[i]));
+  std::vector<Row> wanted;
+  for (const Row& row : rows)
+    if (is_mxfp4(row) == mxfp4) wanted.push_back(row);
+  const std::size_t stride = std::max<std::size_t>(1, wanted.size() / kFitRows);
+  for (std::size_t i = 0; i < wanted.size(); i += stride) {
+    shapes.push_back(shape_of(wanted[i]));
     loads.push_back(expert_load(shapes.back()));
-    measured.push_back(rows[i].latency_us());
+    measured.push_back(wanted[i].latency_us());
   }
+  if (shapes.empty()) return {};
   return fit_knobs(
       {{"floor_us", &p.floor_us, 5, 80},
        {"permute_us", &p.permute_us, 0.1, 20},
@@ -99,10 +111,23 @@ KernelFit calibrate(Gpu& gpu, std::span<const Row> rows, const FitControl& contr
        {"compute_fraction", &p.compute_fraction, 0.2, 1, Scale::linear},
        {"hbm_fraction", &p.hbm_fraction, 0.5, 1, Scale::linear},
        {"l2_feed_gb_s", &p.l2_feed_gb_s, 2000, 30000},
-       {"serial_ns_per_k", &p.serial_ns_per_k, 0.2, 8},
+       {"serial_ns_per_k", &p.serial_ns_per_k, 0.2, 20},
        {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear},
        {"elementwise_fraction", &p.elementwise_fraction, 0.3, 2}},
       measured, [&](std::size_t i) { return moe_time(gpu, shapes[i], loads[i]).total; }, {}, control);
+}
+
+KernelFit calibrate(Gpu& gpu, std::span<const Row> rows, const FitControl& control) {
+  MoeParams& p = gpu.kernels->moe;
+  KernelFit result = fit_rates(gpu, p, rows, false, control);
+  if (std::any_of(rows.begin(), rows.end(), is_mxfp4)) {
+    if (!p.mxfp4) {
+      p.mxfp4 = p;
+      p.mxfp4->all_assignments = false;  // OpenAI's kernels see the assignments of their own rank
+    }
+    result.append(fit_rates(gpu, *p.mxfp4, rows, true, control), "mxfp4.");
+  }
+  return result;
 }
 
 }  // namespace

@@ -112,17 +112,17 @@ place_compiler_cache() {
   export CCACHE_DIR=$build/.ccache
 }
 
-# build_tessera programs | everything | benchmarks; leaves the number of processes to use in `jobs`
+# build_tessera programs | measure | everything | benchmarks; leaves the number of processes to use in `jobs`
 build_tessera() {
-  local what=$1 started tests=OFF began=$SECONDS
+  local what=$1 started line tests=OFF began=$SECONDS
   trap 'exit 130' INT
   jobs=$(job_count)
   take_lock
-  if [[ $what == programs ]] && fresh; then  # another process built it while this one waited
+  if [[ $what == programs || $what == measure ]] && fresh "$what"; then  # another built it while this waited
     release_lock
     return
   fi
-  if [[ $what == programs ]]; then
+  if [[ $what == programs || $what == measure ]]; then
     ensure_packages run
     # A folder that also holds the tests stays so, as long as their libraries are there.
     if [[ $(cached "$build" TESSERA_TESTS) == ON ]]; then
@@ -145,8 +145,18 @@ build_tessera() {
     started=$build/.build-started
     printf '%s\n' "$root" >"$started"
     configure "$build" TESSERA_TESTS=$tests TESSERA_BENCH=$tests
-    compile "$build" "$([[ $what == programs ]] && echo programs || echo all)"
-    mv -- "$started" "$stamp"
+    case $what in
+      programs) compile "$build" programs ;;
+      measure) compile "$build" tessera-measure ;;
+      *)
+        # One line says whether the CUDA kernels are among it.
+        ! line=$(grep -m 1 -o 'CUDA kernels: .*' -- "$build/configure.log" 2>/dev/null) || say "$line"
+        compile "$build" all
+        ;;
+    esac
+    [[ $what == programs ]] || cp -p -- "$started" "$build/.measure-built-from"
+    [[ $what == measure ]] || cp -p -- "$started" "$build/.programs-built-from"
+    rm -f -- "$started"
   fi
   say "built in $((SECONDS - began)) s"
   release_lock

@@ -1,11 +1,13 @@
 // FlashAttention-3 (Hopper).
 //
 // A producer warp loads ahead, so a decode tile takes max(0.2 t_c, t_load) and a prefill tile max(t_c,
-// t_load), t_c = t_mma + t_exp (they add; softmax of one warpgroup hides behind little). Causal and
-// windowed CTAs pay tmask each. One CTA an SM. Splits per sequence are planned on the device so that all
-// SMs finish together; the combine kernel runs whenever splits were allowed.
-// Prefill: longest row blocks first, so the tail costs little.
-// Source of geometry: kernels/tiles/attention_fa3.hpp; of constants: AttentionParams::source.
+// t_load), t_c = t_mma + t_exp (they add; softmax of one warpgroup hides behind little). In fp8 V is
+// transposed between load and MMA: max(max(t_c, t_lat) + t_x, t_load), and waiting for HBM hides behind it
+// (the tables show one rate a CTA with 32 CTAs and with 128), so the longer of schedule and memory counts.
+// Causal and windowed CTAs pay tmask each. One CTA an SM. Splits per sequence are planned on the device so
+// that all SMs finish together; the combine kernel runs whenever splits were allowed. Prefill: longest row
+// blocks first, so the tail costs little. Source of geometry: kernels/tiles/attention_fa3.hpp; of constants:
+// AttentionParams::source.
 #include "kernels/tiles/attention_fa3.hpp"
 #include "kernels/cost/attention_kernels.hpp"
 #include "kernels/cost/attention_lengths.hpp"
@@ -76,7 +78,9 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
   const AttentionMachine m(gpu, shape, kv + io + partials);
 
   const double compute = m.mma_us(t) + m.exp_us(t);
-  const double tile_us = std::max(kDecodeCompute * compute, m.load_us(t)) + m.transpose_us(t);
+  const double tile_us = is_fp8(shape)
+                             ? std::max(std::max(compute, m.latency_us) + m.transpose_us(t), m.load_us(t))
+                             : std::max(kDecodeCompute * compute, m.load_us(t));
   const double fixed = m.cta_us() + (windowed ? mask_us(m, t) : 0);
   // Equal CTAs run in waves; unequal ones share out their work behind the longest.
   const double longest_us = fixed + longest_cta * tile_us;
@@ -87,7 +91,8 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
   schedule = std::max(schedule, longest_us);
   const double start = std::min(schedule, fixed + tile_us);
   const double memory = kv * m.us_per_byte * m.paging();
-  const double main = start + overlap(schedule - start, memory);
+  const double main =
+      start + (is_fp8(shape) ? std::max(schedule - start, memory) : overlap(schedule - start, memory));
 
   double after = 0;
   if (cap > 1) after = most_splits > 1 ? m.combine_us(rows, most_splits, 8) : kUnsplitCombineUs * sequences;

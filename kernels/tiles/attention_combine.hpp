@@ -10,7 +10,8 @@
 
 namespace tessera {
 
-struct FlashCombine {
+template <template <class> class List>
+struct BasicFlashCombine {
   struct Cta {
     std::int64_t steps = 0;
     std::int64_t first_plane = 0;  // of the rows counted by `first_row`
@@ -20,14 +21,14 @@ struct FlashCombine {
     std::int32_t splits = 0;
   };
 
-  FlashForward forward;  // whose partials
+  BasicFlashForward<List> forward;  // whose partials
   int rows_per_cta = 4;
   bool per_sequence = false;
   int threads = 128;
   int stages = 1;
   std::int64_t blocks_per_sequence = 0;  // of the longest, if per_sequence
 
-  [[nodiscard]] std::int64_t ctas() const {
+  [[nodiscard]] constexpr std::int64_t ctas() const {
     const auto sequences = static_cast<std::int64_t>(forward.problem.sequences.size());
     if (!per_sequence) return tiles_of(forward.planes() * forward.rows(0), rows_per_cta);
     return sequences * blocks_per_sequence;
@@ -39,7 +40,7 @@ struct FlashCombine {
         stages > 1 ? std::int64_t{4} * stages * rows_per_cta * forward.problem.v_head_dim : 0;
     return {threads, 64, lse + staged, stages};
   }
-  [[nodiscard]] Cta cta(std::int64_t number) const {
+  [[nodiscard]] constexpr Cta cta(std::int64_t number) const {
     Cta c;
     std::int64_t all = forward.planes() * forward.rows(0);
     if (per_sequence) {
@@ -55,6 +56,12 @@ struct FlashCombine {
     if (c.rows == 0) return c;
     for_each_piece(c, [&](const Piece& p) { c.steps = std::max<std::int64_t>(c.steps, p.splits); });
     return c;
+  }
+
+  // See AttentionProblem::placed.
+  template <class Place>
+  [[nodiscard]] BasicFlashCombine<Viewed> placed(Place&& place) const {
+    return {forward.placed(place), rows_per_cta, per_sequence, threads, stages, blocks_per_sequence};
   }
 
   template <class V>
@@ -87,7 +94,7 @@ struct FlashCombine {
     std::int32_t rows, splits;
   };
   template <class F>
-  void for_each_piece(const Cta& c, F&& f) const {
+  constexpr void for_each_piece(const Cta& c, F&& f) const {
     const std::int64_t height = forward.rows(c.sequence);
     for (std::int64_t at = c.first_row, end = c.first_row + c.rows; at < end;) {
       const std::int64_t plane = c.first_plane + at / height, row = at % height, block = row / forward.tile.m;
@@ -110,6 +117,8 @@ struct FlashCombine {
             .element_bytes = bytes};
   }
 };
+
+using FlashCombine = BasicFlashCombine<Owned>;
 
 static_assert(TileProgram<FlashCombine>);
 

@@ -3,6 +3,8 @@
 //
 // Up to 64 packed rows of head dim 64 or 128 without an active window run with one MMA warpgroup
 // (M = 64). A window is active only if shorter than the longest context.
+// fp8 tiles are smaller than upstream's, as two-level accumulation takes registers: {64, 128} of head dim 64
+// is in the fork; 96 keys of 128 and 192 are where the public decode tables step (64, 128, 256, 512 tokens).
 // The split count is chosen per sequence on the device, below a cap fixed at launch: 32 when the batch
 // fits vLLM's graphs (512), else the 85 % rule for one sequence; above 992 sequences none.
 // Source: hopper/tile_size.h, heuristics.h, flash_prepare_scheduler.cu and vllm flash_attn backend.
@@ -16,9 +18,10 @@ constexpr TileShape tile(int head_dim, std::int64_t packed_rows, bool active_win
   const bool small =
       packed_rows <= 64 && !active_window && (head_dim <= 64 || (head_dim > 96 && head_dim <= 128));
   if (fp8) {
+    if (small) return {64, head_dim <= 64 ? 128 : 96};
     if (head_dim <= 64) return {192, 160};
-    if (head_dim <= 128) return {128, active_window ? 128 : 160};
-    if (head_dim <= 192) return {128, 160};
+    if (head_dim <= 128) return {128, 160};
+    if (head_dim <= 192) return {128, 96};
     return {128, active_window ? 64 : 128};
   }
   if (small) return {64, head_dim <= 64 ? 192 : 128};

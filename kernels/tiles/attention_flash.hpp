@@ -30,7 +30,8 @@ enum class Numbering : std::uint8_t {
   ragged,                       // FA3 varlen: splits, heads, rows descending, sequences; no empty CTAs
 };
 
-struct FlashForward {
+template <template <class> class List>
+struct BasicFlashForward {
   struct Cta {
     std::int64_t steps = 0;
     std::int64_t last_tile = 0;  // walked down from here
@@ -42,14 +43,14 @@ struct FlashForward {
     std::int32_t sequence = 0, head = 0, split = 0, splits = 1;
   };
 
-  AttentionProblem problem;
+  BasicAttentionProblem<List> problem;
   TileShape tile;
   bool packed = false;
   Numbering numbering = Numbering::rows_sequences_heads;
   CtaOrder cta_order = CtaOrder::in_order;
   CtaResources cta_resources;
   int most_splits = 1;                 // of the launch: partial buffers are that deep
-  std::vector<std::int32_t> splits;    // of each sequence; empty: most_splits for all
+  List<std::int32_t> splits;           // of each sequence; empty: most_splits for all
   bool split_from_key_zero = false;    // FA2: cuts all tiles of the sequence, FA3 those the row block sees
   bool zeroes_empty_partials = false;  // FA2 writes zeros where a split has no keys
   std::int64_t section = 1;            // planes of one L2 section
@@ -57,32 +58,44 @@ struct FlashForward {
   // Call once after the fields above are set: sizes of the grid.
   void number_ctas();
 
-  [[nodiscard]] int group() const { return packed ? problem.group() : 1; }
-  [[nodiscard]] int heads() const {
+  [[nodiscard]] constexpr int group() const { return packed ? problem.group() : 1; }
+  [[nodiscard]] constexpr int heads() const {
     return packed ? problem.kv_heads : problem.q_heads;
   }  // planes a sequence
-  [[nodiscard]] std::int64_t planes() const {
+  [[nodiscard]] constexpr std::int64_t planes() const {
     return static_cast<std::int64_t>(problem.sequences.size()) * heads();
   }
-  [[nodiscard]] std::int64_t rows(std::int64_t sequence) const {
+  [[nodiscard]] constexpr std::int64_t rows(std::int64_t sequence) const {
     return problem.sequences[static_cast<std::size_t>(sequence)].queries * group();
   }
-  [[nodiscard]] std::int32_t splits_of(std::int64_t sequence) const {
+  [[nodiscard]] constexpr std::int32_t splits_of(std::int64_t sequence) const {
     return splits.empty() ? most_splits : splits[static_cast<std::size_t>(sequence)];
   }
 
-  [[nodiscard]] std::int64_t ctas() const { return ctas_; }
+  [[nodiscard]] constexpr std::int64_t ctas() const { return ctas_; }
   [[nodiscard]] CtaResources resources() const { return cta_resources; }
   [[nodiscard]] CtaOrder order() const { return cta_order; }
-  [[nodiscard]] Cta cta(std::int64_t number) const;
+  [[nodiscard]] constexpr Cta cta(std::int64_t number) const;
   // Key tiles [begin, end) that `count` rows from `row` on see.
-  [[nodiscard]] KeyRange visible_tiles(const AttentionSequence& s, std::int64_t row,
-                                       std::int64_t count) const;
+  [[nodiscard]] constexpr KeyRange visible_tiles(const AttentionSequence& s, std::int64_t row,
+                                                 std::int64_t count) const;
   // What the CTA of one row block and split walks.
-  [[nodiscard]] Cta cta_at(std::int64_t sequence, std::int64_t head, std::int64_t block,
-                           std::int64_t split) const;
+  [[nodiscard]] constexpr Cta cta_at(std::int64_t sequence, std::int64_t head, std::int64_t block,
+                                     std::int64_t split) const;
   // Splits of a row block that have keys, when only what it sees is cut.
-  [[nodiscard]] std::int32_t filled_splits(std::int64_t sequence, std::int64_t block) const;
+  [[nodiscard]] constexpr std::int32_t filled_splits(std::int64_t sequence, std::int64_t block) const;
+
+  // See AttentionProblem::placed.
+  template <class Place>
+  [[nodiscard]] BasicFlashForward<Viewed> placed(Place&& place) const {
+    BasicFlashForward<Viewed> to;
+    to.problem = problem.placed(place);
+    to.tile = tile, to.packed = packed, to.numbering = numbering, to.cta_order = cta_order;
+    to.cta_resources = cta_resources, to.most_splits = most_splits, to.splits = place(splits);
+    to.split_from_key_zero = split_from_key_zero, to.zeroes_empty_partials = zeroes_empty_partials;
+    to.section = section, to.ctas_ = ctas_, to.row_blocks_ = row_blocks_, to.first_ = place(first_);
+    return to;
+  }
 
   template <class V>
   void prologue(const Cta& c, V& v) const {
@@ -140,9 +153,109 @@ struct FlashForward {
 
  private:
   std::int64_t ctas_ = 0;
-  std::int64_t row_blocks_ = 0;      // of the longest sequence
-  std::vector<std::int64_t> first_;  // ragged: CTAs before each sequence
+  std::int64_t row_blocks_ = 0;  // of the longest sequence
+  List<std::int64_t> first_;     // ragged: CTAs before each sequence
+
+  // The remainder of a division, leaving the quotient.
+  static constexpr std::int64_t take(std::int64_t& from, std::int64_t count) {
+    const std::int64_t rest = from % count;
+    from /= count;
+    return rest;
+  }
+  template <template <class> class>
+  friend struct BasicFlashForward;
 };
+
+template <template <class> class List>
+constexpr typename BasicFlashForward<List>::Cta BasicFlashForward<List>::cta(std::int64_t number) const {
+  const auto sequences = static_cast<std::int64_t>(problem.sequences.size());
+  std::int64_t rest = number;
+  switch (numbering) {
+    case Numbering::rows_sequences_heads: {
+      const std::int64_t block = take(rest, row_blocks_), sequence = take(rest, sequences);
+      return cta_at(sequence, rest, block, 0);
+    }
+    case Numbering::rows_splits_heads_sequences: {
+      const std::int64_t block = take(rest, row_blocks_), split = take(rest, most_splits);
+      const std::int64_t head = take(rest, heads());
+      return cta_at(rest, head, block, split);
+    }
+    case Numbering::sections: {
+      const std::int64_t before = number / (section * row_blocks_ * most_splits) * section;
+      rest = number - before * row_blocks_ * most_splits;
+      const std::int64_t plane = before + take(rest, std::min(section, planes() - before));
+      const std::int64_t block = take(rest, row_blocks_);
+      return cta_at(plane / heads(), plane % heads(), row_blocks_ - 1 - block, rest);
+    }
+    case Numbering::ragged:
+      break;
+  }
+  const auto after = std::upper_bound(first_.begin(), first_.end(), number);
+  const std::int64_t sequence = after - first_.begin() - 1;
+  rest = number - first_[static_cast<std::size_t>(sequence)];
+  const std::int64_t split = take(rest, splits_of(sequence)), head = take(rest, heads());
+  return cta_at(sequence, head, tiles_of(rows(sequence), tile.m) - 1 - rest, split);
+}
+
+template <template <class> class List>
+constexpr typename BasicFlashForward<List>::Cta BasicFlashForward<List>::cta_at(std::int64_t sequence,
+                                                                                std::int64_t head,
+                                                                                std::int64_t block,
+                                                                                std::int64_t split) const {
+  const AttentionSequence& s = problem.sequences[static_cast<std::size_t>(sequence)];
+  const int g = group();
+  Cta c;
+  c.sequence = static_cast<std::int32_t>(sequence);
+  c.head = static_cast<std::int32_t>(head);
+  c.split = static_cast<std::int32_t>(split);
+  c.splits = splits_of(sequence);
+  c.first_row = block * tile.m;
+  c.rows = static_cast<std::int32_t>(std::clamp<std::int64_t>(s.queries * g - c.first_row, 0, tile.m));
+  if (c.rows == 0) return c;
+  c.keys = s.keys;
+  c.q_plane = sequence * heads() + head;
+  c.kv_plane = sequence * problem.kv_heads + (packed ? head : head / problem.group());
+  c.partial_plane = split * planes() + c.q_plane;
+
+  auto [begin, end] = visible_tiles(s, c.first_row, c.rows);
+  if (c.splits > 1) {
+    const std::int64_t from = split_from_key_zero ? 0 : begin;
+    const std::int64_t all =
+        split_from_key_zero ? tiles_of(s.keys, tile.n) : std::max<std::int64_t>(0, end - begin);
+    const std::int64_t each = tiles_of(all, c.splits);
+    begin = std::max(begin, from + split * each);
+    end = std::min(end, from + (split + 1) * each);
+  }
+  c.steps = std::max<std::int64_t>(0, end - begin);
+  c.last_tile = end - 1;
+  const std::int64_t start = s.keys - s.queries;  // position of query 0
+  c.masked_from = problem.visible(start + c.first_row / g, s.keys).end / tile.n;
+  c.masked_until = tiles_of(problem.visible(start + (c.first_row + c.rows - 1) / g, s.keys).begin, tile.n);
+  return c;
+}
+
+template <template <class> class List>
+constexpr KeyRange BasicFlashForward<List>::visible_tiles(const AttentionSequence& s, std::int64_t row,
+                                                          std::int64_t count) const {
+  const std::int64_t start = s.keys - s.queries;
+  return {problem.visible(start + row / group(), s.keys).begin / tile.n,
+          tiles_of(problem.visible(start + (row + count - 1) / group(), s.keys).end, tile.n)};
+}
+
+template <template <class> class List>
+constexpr std::int32_t BasicFlashForward<List>::filled_splits(std::int64_t sequence,
+                                                              std::int64_t block) const {
+  const AttentionSequence& s = problem.sequences[static_cast<std::size_t>(sequence)];
+  const std::int64_t row = block * tile.m;
+  const KeyRange seen = visible_tiles(s, row, std::min<std::int64_t>(tile.m, rows(sequence) - row));
+  const std::int64_t tiles = seen.end - seen.begin;
+  if (tiles <= 0) return 0;
+  return static_cast<std::int32_t>(tiles_of(tiles, tiles_of(tiles, splits_of(sequence))));
+}
+
+using FlashForward = BasicFlashForward<Owned>;
+template <>
+void FlashForward::number_ctas();
 
 static_assert(TileProgram<FlashForward>);
 

@@ -5,13 +5,23 @@
 // window W none below p - W + 1. A query that sees no key has the output 0.
 // Source: the masks of FlashAttention (aligned to the last key), csrc/flash_attn/src/mask.h. Left out: soft
 // caps, ALiBi, windows that look ahead.
+//
+// Lists are `Owned` where a problem is made and `Viewed` where a CUDA kernel (kernels/cuda) or its host
+// emulation walks it: the same program over memory that lies elsewhere. Functions a kernel calls are
+// constexpr, which nvcc compiles for the device too (--expt-relaxed-constexpr).
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace tessera {
+
+template <class T>
+using Owned = std::vector<T>;
+template <class T>
+using Viewed = std::span<const T>;
 
 struct AttentionSequence {
   std::int64_t queries = 1;
@@ -22,7 +32,8 @@ struct KeyRange {
   std::int64_t begin = 0, end = 0;  // empty if end <= begin
 };
 
-struct AttentionProblem {
+template <template <class> class List>
+struct BasicAttentionProblem {
   int q_heads = 1;
   int kv_heads = 1;
   int head_dim = 128;  // of Q and K
@@ -32,12 +43,12 @@ struct AttentionProblem {
   double element_bytes = 2;  // of Q and O
   double kv_element_bytes = 2;
   int page_tokens = 0;  // KV page size; 0: contiguous keys
-  std::vector<AttentionSequence> sequences;
+  List<AttentionSequence> sequences;
 
-  [[nodiscard]] int group() const { return q_heads / kv_heads; }
+  [[nodiscard]] constexpr int group() const { return q_heads / kv_heads; }
 
   // Keys that the query at `position` of a sequence of `keys` keys sees.
-  [[nodiscard]] KeyRange visible(std::int64_t position, std::int64_t keys) const {
+  [[nodiscard]] constexpr KeyRange visible(std::int64_t position, std::int64_t keys) const {
     const std::int64_t end = causal ? std::clamp<std::int64_t>(position + 1, 0, keys) : keys;
     return {window > 0 ? std::max<std::int64_t>(0, position - window + 1) : 0, end};
   }
@@ -55,6 +66,15 @@ struct AttentionProblem {
     for (const AttentionSequence& s : sequences) pairs += static_cast<double>(visible_pairs(s));
     return 2.0 * pairs * q_heads * (head_dim + v_head_dim);
   }
+
+  // The same with its lists where `place(list)` says they lie.
+  template <class Place>
+  [[nodiscard]] BasicAttentionProblem<Viewed> placed(Place&& place) const {
+    return {q_heads, kv_heads,      head_dim,         v_head_dim,  causal,
+            window,  element_bytes, kv_element_bytes, page_tokens, place(sequences)};
+  }
 };
+
+using AttentionProblem = BasicAttentionProblem<Owned>;
 
 }  // namespace tessera

@@ -24,8 +24,11 @@
 
 namespace tessera {
 
-struct StandardKernel {
-  enum class Kind : std::uint8_t { scores, mask, softmax, dropout, output };
+enum class StandardStep : std::uint8_t { scores, mask, softmax, dropout, output };
+
+template <template <class> class List>
+struct BasicStandardKernel {
+  using Kind = StandardStep;
   struct Cta {
     std::int64_t steps = 0;
     std::int64_t plane = 0, kv_plane = 0, sequence = 0;
@@ -34,7 +37,7 @@ struct StandardKernel {
     std::int64_t keys = 0;
   };
 
-  AttentionProblem problem;
+  BasicAttentionProblem<List> problem;
   Kind kind = Kind::scores;
   TileShape tile;         // Br, Bc
   bool key_mask = false;  // mask: reads Tensor::mask
@@ -43,12 +46,12 @@ struct StandardKernel {
   CtaResources cta_resources;
   std::int64_t row_blocks = 0;  // of the longest sequence
 
-  [[nodiscard]] std::int64_t ctas() const {
+  [[nodiscard]] constexpr std::int64_t ctas() const {
     return row_blocks * static_cast<std::int64_t>(problem.sequences.size()) * problem.q_heads;
   }
   [[nodiscard]] CtaOrder order() const { return CtaOrder::in_order; }
   [[nodiscard]] CtaResources resources() const { return cta_resources; }
-  [[nodiscard]] Cta cta(std::int64_t number) const {
+  [[nodiscard]] constexpr Cta cta(std::int64_t number) const {
     Cta c;
     c.plane = number / row_blocks;
     c.sequence = c.plane / problem.q_heads;
@@ -59,6 +62,12 @@ struct StandardKernel {
     c.keys = s.keys;
     if (c.rows > 0) c.steps = tiles_of(s.keys, tile.n) * (kind == Kind::softmax && !rows_fit ? 2 : 1);
     return c;
+  }
+
+  // See AttentionProblem::placed.
+  template <class Place>
+  [[nodiscard]] BasicStandardKernel<Viewed> placed(Place&& place) const {
+    return {problem.placed(place), kind, tile, key_mask, dropped, rows_fit, cta_resources, row_blocks};
   }
 
   template <class V>
@@ -134,6 +143,8 @@ struct StandardKernel {
             .element_bytes = bytes};
   }
 };
+
+using StandardKernel = BasicStandardKernel<Owned>;
 
 static_assert(TileProgram<StandardKernel>);
 

@@ -28,13 +28,13 @@ struct ElementwiseProgram {
   double element_bytes = 2;
   int threads = 256;
 
-  [[nodiscard]] std::int32_t chunk_elements() const {
+  [[nodiscard]] constexpr std::int32_t chunk_elements() const {
     return static_cast<std::int32_t>(threads * 16 / element_bytes);
   }
-  [[nodiscard]] std::int64_t ctas() const { return tiles_of(elements, chunk_elements()); }
+  [[nodiscard]] constexpr std::int64_t ctas() const { return tiles_of(elements, chunk_elements()); }
   [[nodiscard]] CtaOrder order() const { return CtaOrder::in_order; }
   [[nodiscard]] CtaResources resources() const { return {threads, 32, 0, 1}; }
-  [[nodiscard]] Cta cta(std::int64_t number) const {
+  [[nodiscard]] constexpr Cta cta(std::int64_t number) const {
     const std::int64_t left = elements - number * chunk_elements();
     return {0, number, static_cast<std::int32_t>(std::min<std::int64_t>(left, chunk_elements()))};
   }

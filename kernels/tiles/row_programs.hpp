@@ -19,7 +19,8 @@
 
 namespace tessera {
 
-struct KvWrite {
+template <template <class> class List>
+struct BasicKvWrite {
   struct Cta {
     std::int64_t steps = 0;
     std::int64_t token = 0;  // of the launch
@@ -27,23 +28,33 @@ struct KvWrite {
     std::int64_t position = 0;  // in its sequence
   };
 
-  explicit KvWrite(AttentionProblem p) : problem(std::move(p)) {
+  BasicKvWrite() = default;
+  explicit BasicKvWrite(BasicAttentionProblem<List> p) : problem(std::move(p)) {
     first_.reserve(problem.sequences.size() + 1);
+    first_.push_back(0);
     for (const AttentionSequence& s : problem.sequences) first_.push_back(first_.back() + s.queries);
   }
 
-  AttentionProblem problem;
+  BasicAttentionProblem<List> problem;
 
-  [[nodiscard]] std::int64_t ctas() const { return first_.back(); }
+  [[nodiscard]] constexpr std::int64_t ctas() const { return first_.back(); }
   [[nodiscard]] CtaOrder order() const { return CtaOrder::in_order; }
   [[nodiscard]] CtaResources resources() const {
     return {std::min(problem.kv_heads * problem.head_dim, 512), 32, 0, 1};
   }
-  [[nodiscard]] Cta cta(std::int64_t number) const {
+  [[nodiscard]] constexpr Cta cta(std::int64_t number) const {
     const auto after = std::upper_bound(first_.begin(), first_.end(), number);
     const std::int64_t sequence = after - first_.begin() - 1;
     const AttentionSequence& s = problem.sequences[static_cast<std::size_t>(sequence)];
     return {0, number, sequence, s.keys - s.queries + number - first_[static_cast<std::size_t>(sequence)]};
+  }
+
+  // See AttentionProblem::placed.
+  template <class Place>
+  [[nodiscard]] BasicKvWrite<Viewed> placed(Place&& place) const {
+    BasicKvWrite<Viewed> to;
+    to.problem = problem.placed(place), to.first_ = place(first_);
+    return to;
   }
 
   template <class V>
@@ -73,8 +84,13 @@ struct KvWrite {
             .col = 0,
             .element_bytes = bytes};
   }
-  std::vector<std::int64_t> first_{0};  // tokens before each sequence
+  List<std::int64_t> first_;  // tokens before each sequence, last: of all
+
+  template <template <class> class>
+  friend struct BasicKvWrite;
 };
+
+using KvWrite = BasicKvWrite<Owned>;
 
 struct RowCopy {
   struct Cta {
@@ -89,11 +105,11 @@ struct RowCopy {
   std::int64_t from_height = 1, to_height = 1;  // rows of a plane
   double element_bytes = 2;
 
-  [[nodiscard]] std::int64_t rows_per_cta() const { return std::max<std::int64_t>(1, 512 / cols); }
-  [[nodiscard]] std::int64_t ctas() const { return tiles_of(rows, rows_per_cta()); }
+  [[nodiscard]] constexpr std::int64_t rows_per_cta() const { return std::max<std::int64_t>(1, 512 / cols); }
+  [[nodiscard]] constexpr std::int64_t ctas() const { return tiles_of(rows, rows_per_cta()); }
   [[nodiscard]] CtaOrder order() const { return CtaOrder::in_order; }
   [[nodiscard]] CtaResources resources() const { return {128, 32, 0, 1}; }
-  [[nodiscard]] Cta cta(std::int64_t number) const {
+  [[nodiscard]] constexpr Cta cta(std::int64_t number) const {
     const std::int64_t first = number * rows_per_cta();
     return {0, first, std::min(rows_per_cta(), rows - first)};
   }

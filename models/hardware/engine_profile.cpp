@@ -104,6 +104,10 @@ void EngineProfile::describe(Fields& f) {
            .min = 0,
            .max = 1e5,
            .required = true});
+  f.field("mxfp4_routing_kernels", mxfp4_routing_kernels,
+          {.doc = "small kernels that a layer of MXFP4 experts launches beyond those of the kernel tables",
+           .min = 0,
+           .max = 100});
   f.field("eager_prefill_floor_ms", eager_prefill_floor_ms,
           {.doc = "least duration of a step with prefill launched without a graph",
            .unit = "ms",

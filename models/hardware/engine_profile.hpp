@@ -66,6 +66,7 @@ struct EngineProfile {
   double host_per_sequence_us = 0;
   double host_per_tp_us = 0;
   double step_fixed_us = 0;
+  int mxfp4_routing_kernels = 0;  // a layer of MXFP4 experts launches beyond those of the kernel tables
   double eager_prefill_floor_ms = 0;
   double frontend_ttft_ms = 0;
   double cold_start_ms = 0;

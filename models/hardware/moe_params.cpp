@@ -4,6 +4,11 @@ namespace tessera {
 
 void MoeParams::describe(Fields& f) {
   f.field("source", source, {.doc = "what the figures were fitted to, and the error on rows not used"});
+  MoeRates::describe(f);
+  f.optional_group("mxfp4", mxfp4, {.doc = "MXFP4 experts, multiplied in bf16 (as gpt-oss on Hopper)"});
+}
+
+void MoeRates::describe(Fields& f) {
   f.field("floor_us", floor_us,
           {.doc = "launches of the small kernels around the two GEMMs", .unit = "us", .min = 1, .max = 200});
   f.field("permute_us", permute_us,

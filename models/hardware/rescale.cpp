@@ -75,7 +75,7 @@ void carry(AttentionRates& a, const Ratios& r, const Gpu& to) {
   if (!r.same_l2) a.l2_share = to.l2_partitions == 1 ? kAttentionL2ShareOne : kAttentionL2ShareTwo;
 }
 
-void carry(MoeParams& p, const Ratios& r) {
+void carry(MoeRates& p, const Ratios& r) {
   p.floor_us *= r.gap;
   p.permute_us *= r.gap;
   p.per_100_experts_us *= r.gap;
@@ -103,6 +103,7 @@ KernelBehaviour rescaled(const KernelBehaviour& behaviour, const Gpu& from, cons
   carry(b.tile.attention.rates, r, to);
   if (b.tile.attention.fp8) carry(*b.tile.attention.fp8, r, to);
   carry(b.moe, r);
+  if (b.moe.mxfp4) carry(*b.moe.mxfp4, r);
   carry(b.collectives, r);
   if (to.nvlink_gb_s == 0) b.collectives.nccl.switch_gb_s = 0;
   // Clocks under sustained load depend on the board's power limit and cooler.

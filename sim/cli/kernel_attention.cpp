@@ -10,6 +10,7 @@
 #include "models/base/text.hpp"
 #include "sim/cli/commands.hpp"
 #include "sim/cli/kernel_command.hpp"
+#include "sim/cli/kernel_layout.hpp"
 #include "sim/cli/kernel_report.hpp"
 #include "sim/gpu/attention_sim.hpp"
 #include "sim/gpu/program_sim.hpp"
@@ -22,6 +23,7 @@ struct AttentionOptions {
   std::int64_t batch = 1;
   int heads = 32, kv_heads = 0, head_dim = 128;
   std::string q_len, kv_len, window = "0";
+  LayoutChoice layout;  // of a model, in place of heads, window and types
   bool causal = false, mask = false, paged = false, backward = false, json = false;
   int block_tokens = 16;
   double dropout = 0;
@@ -45,7 +47,8 @@ AttentionProblem problem_of(const AttentionOptions& o, bool decode) {
   p.causal = o.causal || decode;
   p.window = parse_tokens(o.window, "--window");
   p.element_bytes = bytes_of(parse_dtype(o.dtype));
-  p.kv_element_bytes = o.kv_dtype == "auto" ? p.element_bytes : bytes_of(parse_dtype(o.kv_dtype));
+  const bool own_type = o.kv_dtype != "auto" && o.layout.model.empty();  // a model has formats of its own
+  p.kv_element_bytes = own_type ? bytes_of(parse_dtype(o.kv_dtype)) : p.element_bytes;
   p.page_tokens = o.paged || decode ? o.block_tokens : 0;
   const std::int64_t queries = o.q_len.empty() ? 1 : parse_tokens(o.q_len, "--q-len");
   const std::int64_t keys = o.kv_len.empty() ? queries : parse_tokens(o.kv_len, "--kv-len");
@@ -149,7 +152,8 @@ int flash_command(const AttentionOptions& o, bool decode) {
     throw InputError("--impl " + o.impl + ": not known, expected auto, fa1, fa2 or fa3" +
                      did_you_mean(o.impl, impls));
   const Gpu gpu = load_gpu(o.gpu);
-  const AttentionProblem problem = problem_of(o, decode);
+  AttentionProblem problem = problem_of(o, decode);
+  const std::string layer = o.layout.model.empty() ? "" : take_layout(problem, o.layout, o.kv_dtype);
   std::vector<CtaSpan> spans;
   std::vector<CtaSpan>* wanted = o.out.empty() ? nullptr : &spans;
   KernelReport report;
@@ -164,7 +168,7 @@ int flash_command(const AttentionOptions& o, bool decode) {
           "--backward, --mask and --dropout: counted for attention-standard and --impl fa1 only");
     report = flash(gpu, o, problem, wanted);
   }
-  report.title = title_of(decode ? "attention-decode" : "attention-flash " + o.impl, problem);
+  report.title = title_of(decode ? "attention-decode" + layer : "attention-flash " + o.impl, problem);
   report.gpu = &gpu;
   print_report(report, o.json, o.out, spans);
   return kOk;
@@ -222,6 +226,15 @@ void add_kernel_attention_decode(CLI::App& kernel, int& code) {
   kernel.add_option("--q-len", o->q_len, "new tokens of a sequence; default 1");
   kernel.add_option("--impl", o->impl, "fa2, fa3 or auto: what the card runs");
   kernel.add_option("--block-tokens", o->block_tokens, "page size")->check(CLI::Range(1, 4096));
+  kernel.add_flag("--paged", o->paged, "decode always reads pages");
+  const auto model = kernel.add_option("--model", o->layout.model, "one layer of a model as it is served");
+  for (const char* own : {"--heads", "--kv-heads", "--head-dim", "--window", "--dtype"})
+    model->excludes(kernel.get_option(own));
+  kernel.add_option("--shape", o->layout.shape, "its cache in another shape (list shapes)")->needs(model);
+  kernel.add_option("--group", o->layout.group, "which of its KV groups, where it has several")->needs(model);
+  kernel.add_option("--tp", o->layout.tp, "of one tensor-parallel rank")
+      ->needs(model)
+      ->check(CLI::Range(1, 1024));
   kernel.callback([o, &code] { code = flash_command(*o, true); });
 }
 

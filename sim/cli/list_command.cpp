@@ -116,13 +116,15 @@ int list_command(const std::string& what, bool json) {
     names(config_folder("engines"), json);
   else if (what == "fabrics")
     names(config_folder("fabrics"), json);
+  else if (what == "tiers")
+    names(config_folder("tiers"), json);
   else
     throw InputError(fmt::format(
-        "list: '{}' is not known, expected gpus, models, shapes, policies, schedulers, formats, engines or "
-        "fabrics{}",
+        "list: '{}' is not known, expected gpus, models, shapes, policies, schedulers, formats, engines, "
+        "fabrics or tiers{}",
         what,
-        did_you_mean(
-            what, {"gpus", "models", "shapes", "policies", "schedulers", "formats", "engines", "fabrics"})));
+        did_you_mean(what, {"gpus", "models", "shapes", "policies", "schedulers", "formats", "engines",
+                            "fabrics", "tiers"})));
   return kOk;
 }
 

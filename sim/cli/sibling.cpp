@@ -20,7 +20,8 @@ int run_sibling(const std::string& name, const std::vector<std::string>& argumen
   argv.push_back(nullptr);
   std::fflush(stdout);
   execv(program.c_str(), argv.data());
-  throw RunError(fmt::format("cannot run {}: {}", program, std::strerror(errno)));
+  const char* const hint = name == "measure" ? " (its CUDA kernels are built by ./tessera measure)" : "";
+  throw RunError(fmt::format("cannot run {}: {}{}", program, std::strerror(errno), hint));
 }
 
 }  // namespace tessera

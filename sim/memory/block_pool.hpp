@@ -41,7 +41,7 @@ class BlockPool {
     return caching_ ? nodes_[block].references : queue_.contains(block) ? 0 : 1;
   }
   [[nodiscard]] BlockHash hash_of(BlockId block) const { return caching_ ? index_.hash_of(block) : kNoHash; }
-  // How often the block was handed out: it still holds what a past user left while this is unchanged.
+  // How often the block was given new content: it still holds what a past user left while this is unchanged.
   [[nodiscard]] std::uint32_t generation(BlockId block) const { return nodes_[block].generation; }
   // Blocks in use whose content another block in use holds as well, less one of each content.
   [[nodiscard]] std::int64_t duplicates() const { return duplicates_; }
@@ -93,11 +93,11 @@ class BlockPool {
 
   // A live block with one user is given new content: whoever looked for the old no longer finds it.
   void recycle(BlockId block) {
+    ++nodes_[block].generation;
     TESSERA_CHECK(!caching_ || nodes_[block].references == 1, "only its one user gives a block new content");
     if (!caching_ || index_.hash_of(block) == kNoHash) return;
     if (index_.twinned(block) && twin_in_use(block)) --duplicates_;
-    index_.erase(block);
-    ++evictions_;
+    forget(block);
   }
 
   // The cached block of this hash, live or free, or kNoBlock. Does not take a reference.
@@ -109,6 +109,9 @@ class BlockPool {
     TESSERA_CHECK(nodes_[block].references > 0, "only a live block is published");
     if (index_.insert(block, hash) != block && twin_in_use(block)) ++duplicates_;
   }
+
+  // Hashes whose last cached block is dropped are appended to `log` from now on; null: to nothing.
+  void log_drops(std::vector<BlockHash>* log) { drops_ = log; }
 
   // Walks the whole pool and checks that no block is lost, doubled or miscounted. O(blocks).
   void audit() const;
@@ -128,9 +131,11 @@ class BlockPool {
   };
 
   void forget(BlockId block) {
-    if (index_.hash_of(block) == kNoHash) return;
+    const BlockHash hash = index_.hash_of(block);
+    if (hash == kNoHash) return;
     index_.erase(block);
     ++evictions_;
+    if (drops_ != nullptr && index_.find(hash) == kNoBlock) drops_->push_back(hash);
   }
 
   [[nodiscard]] bool twin_in_use(BlockId block) const;
@@ -142,6 +147,7 @@ class BlockPool {
   std::vector<Node> nodes_;
   FreeQueue queue_;
   HashIndex index_;
+  std::vector<BlockHash>* drops_ = nullptr;
 };
 
 }  // namespace tessera

@@ -32,8 +32,9 @@ std::string painted(char cell, std::uint32_t row) {
 
 void MemoryMap::look(const MemoryMoment& moment) {
   if (moment.engine != 0 || steps_++ % every_ != 0) return;
-  now_.assign(moment.memory.map_cells(), {});
+  cells_ = moment.memory.map_cells();
   if (too_large()) return;
+  now_.assign(cells_, {});
   moment.memory.show(now_);
   Frame frame;
   frame.start_ps = moment.start_ps;

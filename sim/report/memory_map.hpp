@@ -24,8 +24,8 @@ class MemoryMap {
 
   void look(const MemoryMoment& moment);
   [[nodiscard]] bool empty() const { return frames_.empty(); }
-  [[nodiscard]] bool too_large() const { return now_.size() > most_cells_; }
-  [[nodiscard]] std::size_t cells() const { return now_.size(); }
+  [[nodiscard]] bool too_large() const { return cells_ > most_cells_; }
+  [[nodiscard]] std::size_t cells() const { return cells_; }
 
   // memory_map.json: {blocks, block_tokens, every_steps, keys, frames: [{t_s, held, shared, cached, free,
   // evicted, runs: [[blocks, state, request, users], ..]}]}, runs in order of block ids.
@@ -47,7 +47,7 @@ class MemoryMap {
   void keep_every_second();
   [[nodiscard]] std::string line(const Frame& frame, std::size_t width, bool colour) const;
 
-  std::size_t most_cells_;
+  std::size_t most_cells_, cells_ = 0;
   std::vector<BlockCell> now_, before_;
   std::vector<Frame> frames_;
   std::size_t evicted_of_dropped_ = 0;  // for the next frame

@@ -26,7 +26,10 @@ GroupedKv::GroupedKv(const KvMemorySpec& spec)
       blocks_per_page_(plan_.blocks_per_page()),
       least_free_(static_cast<std::int64_t>(spec.watermark * static_cast<double>(spec.kv_blocks))) {
   if (spec.reuse_passed) is_passed_.resize(static_cast<std::size_t>(spec.kv_blocks), false);
-  for (const KvPageGroup& group : plan_.groups) findable_ = findable_ && !group.ring();
+  for (const KvPageGroup& group : plan_.groups) {
+    findable_ = findable_ && !group.ring();
+    if (group.keeps_prefix()) full_token_bytes_ += group.layers * group.entry_bytes / group.rule.stride;
+  }
 }
 
 std::int64_t GroupedKv::pages_for(const KvPageGroup& group, std::int64_t tokens) const {
@@ -71,11 +74,10 @@ void GroupedKv::arrive(Slot slot, std::int64_t, std::int64_t, std::span<const st
 BlockId GroupedKv::find(const Table& table, std::size_t group, std::int64_t page, std::int64_t k) const {
   const KvPageGroup& g = plan_.groups[group];
   const Run& run = table.runs[group];
-  const std::int64_t at = (page - run.saved_begin) * g.tables + k;
-  if (page >= run.saved_begin && at < static_cast<std::int64_t>(run.saved.size())) {
-    const SavedBlock& saved = run.saved[static_cast<std::size_t>(at)];
-    if (pool_.generation(saved.id) == saved.generation) return saved.id;
-  }
+  const bool recent = page >= run.saved_begin;
+  const std::vector<SavedBlock>& list = recent ? run.saved : run.saved_sinks;
+  const auto at = static_cast<std::size_t>((recent ? page - run.saved_begin : page) * g.tables + k);
+  if (at < list.size() && pool_.generation(list[at].id) == list[at].generation) return list[at].id;
   const auto last = static_cast<std::size_t>((page + 1) * g.page_tokens / plan_.block_tokens);
   if (last > table.hashes.size()) return kNoBlock;
   return pool_.lookup(table_hash(table.hashes[last - 1], group, k));
@@ -108,8 +110,8 @@ std::int64_t GroupedKv::find_prefix(const Table& table, std::int64_t target) con
       for (std::int64_t page = end - 1; page >= first && !lowered; --page)
         if (!page_found(table, g, page)) hit = page * group.page_tokens / unit * unit, lowered = true;
       const std::int64_t kept = lowered ? 0 : std::min(kept_pages(group, hit), first);
-      for (std::int64_t page = 0; page < kept && hit > 0; ++page)
-        if (!page_found(table, g, page)) hit = 0;
+      for (std::int64_t page = 0; page < kept && !lowered; ++page)
+        if (!page_found(table, g, page)) hit = page * group.page_tokens / unit * unit, lowered = true;
     }
   }
   return hit;
@@ -149,7 +151,7 @@ std::optional<std::int64_t> GroupedKv::admit(Slot slot, std::int64_t target, std
     take(run.begin, end, run.blocks);
     if (hit > 0) take(0, std::min(kept_pages(group, hit), run.begin), run.sinks);
   }
-  for (Run& run : table.runs) run.saved.clear();
+  for (Run& run : table.runs) run.saved.clear(), run.saved_sinks.clear();
   table.covered = hit;
   account(table, 1);
   return hit;
@@ -158,11 +160,22 @@ std::optional<std::int64_t> GroupedKv::admit(Slot slot, std::int64_t target, std
 void GroupedKv::let_pass(BlockId block) {
   // A block with another user is given back, not kept aside.
   if (is_passed_.empty() || (pool_.prefix_caching() && pool_.references(block) > 1)) return pool_.free(block);
-  if (passed_.size() >= 2 * is_passed_.size())  // mostly found by others since
-    std::erase_if(passed_, [this](BlockId old) { return !is_passed_[old]; });
+  if (passed_.size() >= 2 * is_passed_.size()) drop_stale_passed();
   passed_.push_back(block);
   is_passed_[block] = true;
   ++passed_count_;
+}
+
+// Entries of blocks found by others since, and all but the newest of a block that was set aside again.
+void GroupedKv::drop_stale_passed() {
+  for (std::size_t i = passed_.size(); i-- > 0;) {
+    if (is_passed_[passed_[i]])
+      is_passed_[passed_[i]] = false;
+    else
+      passed_[i] = kNoBlock;
+  }
+  std::erase(passed_, kNoBlock);
+  for (const BlockId block : passed_) is_passed_[block] = true;
 }
 
 // A block set aside becomes its finder's; this object's use of it goes over.
@@ -277,8 +290,10 @@ void GroupedKv::leave(Slot slot, std::int64_t computed, bool comes_back) {
     const KvPageGroup& group = plan_.groups[g];
     Run& run = table.runs[g];
     run.saved.clear();
+    run.saved_sinks.clear();
     if (comes_back && spec_.prefix_cache && findable_) {
       run.saved_begin = run.begin;
+      for (const BlockId block : run.sinks) run.saved_sinks.push_back({block, pool_.generation(block)});
       const std::int64_t whole = std::max<std::int64_t>(0, computed / group.page_tokens - run.begin);
       const auto count = std::min(static_cast<std::size_t>(whole * group.tables), run.blocks.size());
       for (std::size_t i = 0; i < count; ++i)
@@ -299,6 +314,7 @@ std::int64_t GroupedKv::blocks_of(Slot slot, std::size_t group) const {
 }
 
 void GroupedKv::account(const Table& table, std::int64_t sign) {
+  covered_tokens_ += sign * table.covered;
   for (std::size_t g = 0; g < plan_.groups.size(); ++g) {
     const KvPageGroup& group = plan_.groups[g];
     const auto blocks = static_cast<std::int64_t>(table.runs[g].blocks.size() + table.runs[g].sinks.size());
@@ -308,13 +324,15 @@ void GroupedKv::account(const Table& table, std::int64_t sign) {
   }
 }
 
-KvUse GroupedKv::use(std::int64_t, bool) const {
+KvUse GroupedKv::use(std::int64_t resident, bool) const {
   // In token slots of the block's largest group, so that bytes add up: a slot is block_bytes / block_tokens.
   const std::int64_t slot_bytes = std::max<std::int64_t>(1, plan_.block_bytes() / plan_.block_tokens);
   KvUse use;
   use.used_blocks = static_cast<std::int64_t>(pool_.live_blocks()) - passed_count_;
   use.held_slots = held_blocks_ * plan_.block_tokens;
-  use.resident = std::min(use.held_slots, useful_bytes_ / slot_bytes);
+  // Tokens to come have room in full groups already; a window that is full holds as much without them.
+  const std::int64_t to_come = std::max<std::int64_t>(0, covered_tokens_ - resident) * full_token_bytes_;
+  use.resident = std::clamp<std::int64_t>((useful_bytes_ - to_come) / slot_bytes, 0, use.held_slots);
   use.padding = static_cast<std::int64_t>(padding_bytes_) / slot_bytes;
   use.duplicate = std::min(use.resident, pool_.duplicates() * plan_.block_tokens);
   return use;

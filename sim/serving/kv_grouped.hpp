@@ -55,7 +55,7 @@ class GroupedKv final : public KvMemory {
     std::int64_t begin = 0;
     std::vector<BlockId> blocks, sinks;
     std::int64_t saved_begin = 0;
-    std::vector<SavedBlock> saved;  // whole pages held when preempted
+    std::vector<SavedBlock> saved, saved_sinks;  // whole pages held when preempted
   };
   struct Table {
     std::vector<Run> runs;
@@ -72,6 +72,7 @@ class GroupedKv final : public KvMemory {
   void take_fresh(std::span<BlockId> out);
   void take_found(BlockId block);
   void let_pass(BlockId block);
+  void drop_stale_passed();
   [[nodiscard]] std::int64_t pages_for(const KvPageGroup& group, std::int64_t tokens) const;
   [[nodiscard]] std::int64_t end_of(const KvPageGroup& group, const Run& run) const;
   [[nodiscard]] std::int64_t first_needed(const KvPageGroup& group, std::int64_t token) const;
@@ -96,7 +97,9 @@ class GroupedKv final : public KvMemory {
   std::vector<bool> is_passed_;
   std::int64_t passed_count_ = 0;
   std::int64_t held_blocks_ = 0;   // per holder
-  std::int64_t useful_bytes_ = 0;  // likewise
+  std::int64_t useful_bytes_ = 0;  // likewise, of covered tokens
+  std::int64_t covered_tokens_ = 0;
+  std::int64_t full_token_bytes_ = 0;  // of one token, in the groups that keep all
   double padding_bytes_ = 0;
 };
 

@@ -10,6 +10,10 @@
 //   * admission needs a seat, blocks for the chunk and (reserve_full_prompt) blocks for all known tokens;
 //   * prefix hits cover full blocks only and never the last token; a freed block stays findable until it
 //     is reused, freed requests give back their tail first;
+//   * where KV moves (kv_mover.hpp), an admitted request whose blocks come from a tier or from swap space
+//   takes
+//     its place among the running ones and is scheduled when they are there, after the partial prefill and
+//     before new requests; asynchronous loads need no step, layer-wise ones stretch theirs;
 //   * a request whose last token is in flight is not scheduled but keeps seat and blocks until that step's
 //     output is processed.
 // Left out: priorities, several partial prefills at once (long-prefill threshold), stop strings.
@@ -33,10 +37,14 @@
 
 namespace tessera {
 
+class KvMover;
+struct KvMoverSpec;
+
 struct ReplicaSpec {
   std::int64_t max_num_seqs = 256;
   std::int64_t max_batched_tokens = 2048;
   KvMemorySpec memory;
+  std::shared_ptr<const KvMoverSpec> movement;  // null: KV stays in HBM
   // Engine timing.
   int async_depth = 2;
   std::int64_t host_base_ps = 0;  // per step, before its launch
@@ -63,6 +71,9 @@ struct Arrival {
 class Replica {
  public:
   Replica(const ReplicaSpec& spec, StepCost& cost, Metrics& metrics);
+  ~Replica();
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
 
   // Plays every action before `until_ps`.
   void advance(std::int64_t until_ps);
@@ -76,6 +87,10 @@ class Replica {
     return static_cast<std::int64_t>(waiting_.size()) + running_count_;
   }
   [[nodiscard]] const KvMemory& memory() const { return *memory_; }
+  [[nodiscard]] bool stopped() const { return spec_.stop != nullptr && *spec_.stop != 0; }
+  [[nodiscard]] const KvMover* mover() const { return mover_.get(); }
+  // When advance would act next; the end of time if only a request can wake it.
+  [[nodiscard]] std::int64_t next_action_ps() const { return next_action_ps_; }
 
  private:
   using Slot = std::uint32_t;
@@ -92,6 +107,10 @@ class Replica {
     Slot prev = kNone, next = kNone;  // running list, in admission order
     std::uint64_t admitted = 0;       // admission number
     bool released = false;            // blocks already given back (preempted with its last token in flight)
+    // Tokens [load_from, load_to) come from outside and are there at load_ready_ps; what is before load_from
+    // is computed meanwhile. Nothing comes while both are 0.
+    std::int32_t load_from = 0, load_to = 0;
+    std::int64_t load_ready_ps = 0;
   };
 
   struct Flight {  // a launched step
@@ -116,14 +135,17 @@ class Replica {
   void grow_decodes();
   [[nodiscard]] SharedPrefixes shared_prefixes() const;
   bool continue_partial(std::int64_t& budget);
+  bool resume_loaded(std::int64_t now, std::int64_t& budget);
   void admit(std::int64_t now, std::int64_t& budget);
+  std::int64_t begin_load(Slot slot, std::int64_t now, std::int64_t budget);
+  void wait_for_load(Slot slot);
+  void settle_movement(std::int64_t now);
   bool run_chunk(Slot slot, std::int64_t tokens);
 
   void preempt(Slot victim);
   void leave_memory(Slot slot, bool comes_back);
   void leave_running(Slot slot);
   void launch(std::int64_t now, const StepPrice& price, std::int64_t step_index);
-  [[nodiscard]] bool stopped() const { return spec_.stop != nullptr && *spec_.stop != 0; }
   void retire_price();
   [[nodiscard]] std::int64_t in_full_blocks(std::int64_t tokens) const {
     return tokens / spec_.memory.block_tokens * spec_.memory.block_tokens;
@@ -135,6 +157,7 @@ class Replica {
   StepCost& cost_;
   Metrics& metrics_;
   std::unique_ptr<KvMemory> memory_;
+  std::unique_ptr<KvMover> mover_;
   std::int64_t branches_;  // sequences every request decodes as, once its prompt is computed
   DecodeSet decodes_;
 
@@ -145,6 +168,18 @@ class Replica {
   std::int64_t running_count_ = 0;
   std::uint64_t admissions_ = 0;
   Slot partial_ = kNone;  // the one running request whose prefill is not done; always the tail
+
+  // Of moving KV; all as they are where nothing moves.
+  std::vector<Slot> loading_;               // running requests that wait for their blocks, as admitted
+  std::int64_t earliest_load_ps_ = kNever;  // of those
+  std::int64_t not_before_ps_ = 0;          // the next step overwrites blocks whose content leaves until then
+  std::int64_t load_first_ps_ = 0, load_end_ps_ = 0;  // of what the step being filled loads layer by layer
+  struct Stored {
+    Slot slot;
+    std::int64_t before, after;
+  };
+  std::vector<Stored> stored_;  // prompt tokens the step being filled computes
+  std::int64_t now_ps_ = 0;     // of the schedule under way
 
   std::vector<Flight> flights_;  // ring of async_depth
   std::size_t oldest_ = 0, in_flight_ = 0;

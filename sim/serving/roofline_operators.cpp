@@ -17,20 +17,13 @@
 #include "kernels/cost/moe.hpp"
 #include "models/base/check.hpp"
 #include "models/base/error.hpp"
+#include "models/transformer/attention_span.hpp"
 #include "sim/gpu/tile_cost.hpp"
 
 namespace tessera {
 namespace {
 
 constexpr double kScanChunk = 64;  // prompt tokens of one recurrent-state update
-
-// The span of context one attention operator reads per decode; 0: all of it.
-std::int64_t span_of(const AttentionOp& op) {
-  const RetentionRule& rule = op.rule;
-  if (op.read_limit > 0) return rule.lag + op.read_limit * rule.stride;
-  if (rule.strided()) return rule.slots > 0 ? rule.lag + rule.slots * rule.stride : 0;
-  return rule.kind == Retention::full ? 0 : rule.window + rule.sinks;
-}
 
 OpTime both(OpTime a, const OpTime& b) { return a += b; }
 
@@ -52,7 +45,7 @@ class RooflineOperators final : public StepOperators {
     if (simulated) tile_ = std::make_unique<TileCost>(gpu_);
     if (engine.attention_backend != "auto") gpu_.kernels->attention.kernel = engine.attention_backend;
     for (const AttentionOp& op : model_.step.attention) {
-      const std::int64_t span = span_of(op);
+      const std::int64_t span = attention_span(op);
       latent_ = latent_ || op.kind != AttentionOp::Kind::gqa;
       if (span == 0)
         has_full_ = true;
@@ -65,7 +58,7 @@ class RooflineOperators final : public StepOperators {
     groups_.resize(1 + windows_.size());
     kv_bytes_.resize(groups_.size());
     for (const AttentionOp& op : model_.step.attention) {
-      const std::size_t group = group_of(span_of(op));
+      const std::size_t group = group_of(attention_span(op));
       groups_[group].push_back(op);
       const KvGroup& kv = model_.kv.groups[static_cast<std::size_t>(op.kv_group)];
       if (op.rows != Rows::prefill)
@@ -206,6 +199,9 @@ class RooflineOperators final : public StepOperators {
       if (op.rows != rows) continue;
       const MoeShape shape = shape_of(op, count);
       terms.charge(StepPart::moe, moe_time(gpu_, shape) * static_cast<double>(op.layers));
+      if (op.dtype == DType::fp4 && gpu_.kernels->moe.mxfp4)
+        terms.charge(StepPart::moe, elementwise_time(gpu_, engine_.mxfp4_routing_kernels, 0) *
+                                        static_cast<double>(op.layers));
       touched += expert_load(shape).touched() * static_cast<double>(op.layers);
     }
     if (held > 0) terms.hbm_bytes += expert_bytes_ * touched / held;
@@ -235,7 +231,7 @@ class RooflineOperators final : public StepOperators {
   OpTime last_tokens(const AttentionOp& op, std::span<const PrefillChunk> chunks) {
     DecodeBatch batch;
     for (const PrefillChunk& chunk : chunks) {
-      const std::int64_t span = span_of(op);
+      const std::int64_t span = attention_span(op);
       ++batch.sequences;
       const std::int64_t seen = chunk.history + chunk.tokens;
       batch.kv_tokens += span > 0 ? std::min(seen, span) : seen;
@@ -307,7 +303,7 @@ class RooflineOperators final : public StepOperators {
     if (!op.converts) return time;
     const KvGroup& kv = model_.kv.groups[static_cast<std::size_t>(op.kv_group)];
     double entries = static_cast<double>(decodes.kv_tokens), full = 0, numbers = 0;
-    const std::int64_t span = op.rule.strided() ? 0 : span_of(op);
+    const std::int64_t span = op.rule.strided() ? 0 : attention_span(op);
     for (const PrefillChunk& chunk : chunks)
       entries += static_cast<double>(span > 0 ? std::min(chunk.history, span) : chunk.history);
     for (const KvPart& part : kv.parts)
@@ -325,7 +321,7 @@ class RooflineOperators final : public StepOperators {
     shape.kv_heads = static_cast<int>(op.kv_heads);
     shape.head_dim = static_cast<int>(op.head_dim);
     shape.v_head_dim = static_cast<int>(op.v_head_dim);
-    shape.window = op.rule.strided() ? 0 : span_of(op);
+    shape.window = op.rule.strided() ? 0 : attention_span(op);
     shape.dtype = model_.dtype;
     shape.kv_dtype = op.kv_dtype;
     shape.block_tokens = static_cast<int>(block_tokens_);

@@ -17,6 +17,8 @@ const char* folder_at(std::string_view path) {
   if (path == "fabric") return "fabrics";
   if (path == "engine.profile") return "engines";
   if (path == "gpu.kernels") return "kernels";
+  if (path == "memory.host_link") return "tiers";
+  if (path.starts_with("memory.tiers.") && path.ends_with(".device")) return "tiers";
   return nullptr;
 }
 
@@ -114,6 +116,13 @@ void MemoryConfig::describe(Fields& f) {
       {.doc = "whose requests never share a prefix with others': the trace's tenants, its sessions, or all "
               "may share"});
   f.group("vmm", vmm, {.doc = "mapped memory (allocator: vmm)"});
+  movement.describe(f);
+  f.check(!movement.moves() || allocator == "paged", movement.tiers.empty() ? "preemption" : "tiers",
+          "KV moves block by block, expected allocator: paged");
+  f.check(!movement.moves() || prefix_cache != "radix", "prefix_cache",
+          "KV that moves is found by its blocks' hashes, expected hash or off");
+  f.check(!movement.moves() || block_scope != "group", "block_scope",
+          "moved blocks span all layers, expected block_scope: all-layers");
 }
 
 void VmmConfig::describe(Fields& f) {

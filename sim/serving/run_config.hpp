@@ -11,6 +11,7 @@
 #include "models/hardware/gpu.hpp"
 #include "models/parallel/partition.hpp"
 #include "models/transformer/model.hpp"
+#include "sim/serving/movement_config.hpp"
 
 namespace tessera {
 
@@ -47,6 +48,7 @@ struct MemoryConfig {
   std::string prefix_cache = "hash";
   std::string cache_salt = "tenant";
   VmmConfig vmm;
+  MovementConfig movement;
   void describe(Fields& f);
 };
 

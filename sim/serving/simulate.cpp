@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <unordered_map>
 
 #include "models/base/text.hpp"
@@ -131,6 +132,39 @@ void warn_of_limits(const RunConfig& config, const RankModel& rank, bool grouped
         config.gpu->name, config.gpu->kernels->card));
 }
 
+bool shares_a_tier(const KvMoverSpec& movement) {
+  return std::any_of(movement.tiers.begin(), movement.tiers.end(),
+                     [](const TierSpec& t) { return t.global; });
+}
+
+// Engines that share a tier act in order of time, the first named first where times are equal.
+void advance_together(const std::vector<std::unique_ptr<Replica>>& replicas, std::int64_t until_ps) {
+  for (;;) {
+    Replica* first = nullptr;
+    std::int64_t next = until_ps;  // when another acts
+    for (const auto& replica : replicas) {
+      if (first == nullptr || replica->next_action_ps() < first->next_action_ps()) {
+        if (first != nullptr) next = std::min(next, first->next_action_ps());
+        first = replica.get();
+      } else {
+        next = std::min(next, replica->next_action_ps());
+      }
+    }
+    const std::int64_t acts = first->next_action_ps();
+    if (acts >= until_ps || first->stopped()) return;
+    first->advance(std::min(until_ps, std::max(next, acts + 1)));
+  }
+}
+
+void warn_of_tiers(const RunConfig& config, const KvMoverSpec& movement, bool named,
+                   std::vector<std::string>& warnings) {
+  if (!named) warnings.push_back("tiers stay empty: the trace does not say which prompts share blocks");
+  if (config.memory.prefix_cache == "off" && !movement.tiers.front().write_through)
+    warnings.push_back(
+        "tiers stay empty: with prefix_cache off HBM keeps nothing that could be written on evict, expected "
+        "write: through");
+}
+
 // What works together. (What one key alone allows is checked where it is described.)
 void check_combinations(const RunConfig& config, const StepLimits& limits, bool grouped) {
   const bool paged = config.memory.allocator == "paged";
@@ -144,6 +178,16 @@ void check_combinations(const RunConfig& config, const StepLimits& limits, bool 
   if (n > limits.max_num_seqs)
     throw InputError(fmt::format("sampling.n: {} sequences a request, expected at most max_num_seqs {}", n,
                                  limits.max_num_seqs));
+  if (n > 1 && config.memory.movement.moves())
+    throw InputError(fmt::format(
+        "sampling.n: {} answers share blocks, which only stay in HBM, expected 1, or no memory.tiers and "
+        "memory.preemption: recompute",
+        n));
+  if (config.memory.movement.moves() && grouped)
+    throw InputError(
+        "memory.block_scope: this model's layers keep windows, so blocks belong to groups of layers; moving "
+        "KV "
+        "needs memory.block_scope: all-layers");
   if (radix && grouped)
     throw InputError(
         "memory.prefix_cache: a radix tree is of whole tokens, expected hash, or block_scope: all-layers");
@@ -284,6 +328,10 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     };
   }
   ReplicaSpec spec = replica_spec(config, limits, usable);
+  const std::shared_ptr<KvMoverSpec> movement =
+      movement_spec(config.memory.movement, *config.gpu, rank, limits.block_tokens, limits.max_batched_tokens,
+                    config.replicas);
+  spec.movement = movement;
   spec.memory.plan = plan;
   spec.memory.reuse_passed = config.memory.reuse_passed;
   spec.memory.max_batched_tokens = limits.max_batched_tokens;
@@ -299,6 +347,9 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     throw InputError(
         "trace.shared_prefix_tokens: the trace names the blocks its prompts share itself, expected 0");
   spec.memory.hashed_prompts = sharing.known();
+  const bool tiered = movement != nullptr && !movement->tiers.empty();
+  spec.memory.keep_drops = tiered;
+  if (tiered) warn_of_tiers(config, *movement, sharing.known(), result.warnings);
   // Every replica prices on its own: what one remembers of its batches must not depend on another's.
   std::vector<std::unique_ptr<StepCost>> costs;
   std::vector<std::unique_ptr<Replica>> replicas;
@@ -310,8 +361,10 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     replicas.push_back(std::make_unique<Replica>(spec, *costs.back(), metrics));
   }
 
+  const bool shared = movement != nullptr && shares_a_tier(*movement) && replicas.size() > 1;
   PromptBlocks blocks(sharing);
-  if (spec.memory.prefix_cache && !blocks.problem().empty()) result.warnings.push_back(blocks.problem());
+  if ((spec.memory.prefix_cache || tiered) && !blocks.problem().empty())
+    result.warnings.push_back(blocks.problem());
   Request request;
   std::uint32_t row = 0;
   while (!(hooks.stop != nullptr && *hooks.stop != 0) && trace->next(request)) {
@@ -321,7 +374,10 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     }
     // Each engine lives on its own clock; requests are dealt in turn.
     Replica& replica = *replicas[row % replicas.size()];
-    replica.advance(request.arrival_ps + spec.frontend_ps);
+    if (shared)
+      advance_together(replicas, request.arrival_ps + spec.frontend_ps);
+    else
+      replica.advance(request.arrival_ps + spec.frontend_ps);
     Arrival arrival;
     arrival.row = row;
     arrival.arrival_ps = request.arrival_ps;
@@ -341,7 +397,9 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     }
     ++row;
   }
+  if (shared) advance_together(replicas, std::numeric_limits<std::int64_t>::max());
   for (const auto& replica : replicas) replica->finish();
+  if (movement != nullptr) result.movement = movement_report(replicas, metrics);
   if (hooks.stop != nullptr && *hooks.stop != 0) result.interrupted = true;
   if (row == 0 && !result.interrupted) throw InputError({config.trace.file, 0, 0}, "holds no requests");
   result.trace = trace->info();

@@ -56,6 +56,14 @@ expect 2 "expected a rate" cache "$scratch/zipf.bin.gz" --shards -1
 expect 2 "alpha" trace zipf --alpha -1 --out -
 expect 2 "lengths" trace generate --rate 5 --requests 10 --out -
 expect 2 "kernel" validate --measurements "$quickstart" --kernel gem --gpu h100-sxm
+expect 0 "points" measure --plan quick --dry-run
+expect 0 "budget of" measure --dry-run --budget 60
+expect 2 "did you mean 'quick'" measure --plan quik --dry-run
+expect 2 "--out: missing" measure --plan quick
+expect 2 "--budget" measure --plan quick --budget -1
+printf 'name: p\ngem: []\n' >"$scratch/plan.yaml"
+expect 2 "plan.yaml:2:1: gem" measure --plan "$scratch/plan.yaml" --dry-run
+nvidia-smi -L >/dev/null 2>&1 || expect 1 "needs a GPU" measure --plan quick --out "$scratch/m.csv"
 printf '\x80\x00\x01junk' >"$scratch/junk"
 expect 2 "junk" run "$quickstart" --trace "$scratch/junk"
 : >"$scratch/empty.csv"
@@ -80,10 +88,27 @@ expect 0 "decode_tokens_s" explain kv --model llama-3.1-8b --context 4k,32k --ba
 expect 2 "did you mean 'mqa'" explain kv --model llama-3.1-8b --compare mqq
 expect 2 "expected FIRST-LAST" explain kv --model llama-3.1-8b --layers 8-40
 expect 0 "published 5.02x" explain kv-claims
+expect 0 "5.86 GB/s" explain tier --model llama-3.1-70b --gpu a800-sxm --tp 8 --context 8k
+expect 0 "18.57 GB/s" explain tier --model llama-3.1-70b --gpu h800-sxm --tp 8 --context 8k --tflops 989
+expect 0 '"mooncake_eq2"' explain tier --model llama-3.1-70b --gpu h100-sxm --tp 4 --context 32k --link rdma-400g --json
+expect 2 "did you mean 'rdma-400g'" explain tier --model llama-3.1-8b --gpu h100-sxm --link rdma-40g
+expect 2 "--gpu is missing" explain tier --model llama-3.1-8b
+expect 0 "recompute" explain swap --model opt-13b --gpu a100-sxm-40g --engine vllm-0.6 --context 512
+expect 2 "expected block or layer" explain swap --model opt-13b --gpu a100-sxm-40g --copy-unit page
+expect 0 "pcie5-h100" list tiers
+expect 0 '"host link (auto)"' run "$quickstart" --json --set memory.preemption=swap --set memory.kv_blocks=600
+expect 0 "GB/s" run "$quickstart" --set "memory.tiers=[{name: host, capacity_gib: 20}]"
+expect 2 "holds no block" run "$quickstart" --set "memory.tiers=[{name: host, capacity_gib: 0.0001}]"
+expect 2 "read_gb_s" run "$quickstart" --set memory.preemption=swap --set memory.host_link=pcie4-a100 --set memory.host_link.read_gb_s=0
 expect 2 "--model is missing" explain kv
 expect 0 "local-K-W" list shapes
 expect 0 '"hbm_read_bytes"' kernel attention-flash --gpu h100-sxm --heads 16 --q-len 4k --causal --json
 expect 0 "memory-bound" kernel attention-decode --gpu a100-sxm-80g --batch 64 --heads 32 --kv-heads 8 --kv-len 8k
+expect 0 "gpt-oss-20b full (12 layers, fp8)" kernel attention-decode --model gpt-oss-20b --group full --kv-dtype fp8 --kv-len 8k
+expect 0 "1 of 4 heads" kernel attention-decode --model llama-3.1-8b --tp 8 --kv-len 8k --paged
+expect 2 "expected one of local, full" kernel attention-decode --model gpt-oss-20b --kv-len 8k
+expect 2 "latents" kernel attention-decode --model deepseek-v3 --kv-len 8k
+expect 2 "converts it" kernel attention-decode --model llama-3.1-8b --kv-dtype kivi-2 --kv-len 8k
 expect 0 '"l2_hit_ratio": 0' kernel attention-standard --gpu a100-sxm-80g --heads 2 --q-len 512 --l2 off --json
 expect 0 "compute-bound" kernel gemm --gpu h100-sxm --m 8192 --n 8192 --k 8192
 expect 0 "memory-bound" kernel copy --gpu l40s --bytes 512M

@@ -19,6 +19,23 @@ test_second_call_builds_nothing_and_says_nothing() {
   expect_equal '' "$err" 'standard error'
 }
 
+test_measuring_builds_its_program_when_first_asked_for() {
+  make_checkout a
+  invoke a/tessera run
+  [[ ! -e a/build/tessera-measure ]] || fail 'built though nobody measures'
+  invoke env TESSERA_COMMIT=abc a/tessera measure --dry-run
+  expect_success
+  expect_equal $'one\nmeasure\n--dry-run' "$out"
+  [[ -x a/build/tessera-measure ]] || fail 'not built'
+  invoke env TESSERA_COMMIT=abc a/tessera measure
+  expect_equal '' "$err" 'the second call builds'
+  mkdir -p a/validation/measurements/card
+  touch -d '+1 minute' a/validation/measurements/card/gemm.csv a/validation/measurements
+  invoke a/tessera run
+  invoke a/tessera run
+  expect_equal '' "$err" 'measurements are no reason to build'
+}
+
 test_nothing_missing_means_no_package_manager_and_no_root() {
   forbid apt-get apt dpkg sudo
   make_checkout a

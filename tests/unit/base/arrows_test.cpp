@@ -25,7 +25,7 @@ TEST(Arrows, EveryIncludePointsTheAllowedWay) {
   for (const auto& [room, allowed] : kMayInclude)
     for (const auto& entry : fs::recursive_directory_iterator(fs::path(TESSERA_SOURCE_DIR) / room)) {
       const std::string extension = entry.path().extension();
-      if (extension != ".cpp" && extension != ".hpp") continue;
+      if (!std::set<std::string>{".cpp", ".hpp", ".cu", ".cuh"}.contains(extension)) continue;
       const std::string file = fs::relative(entry.path(), TESSERA_SOURCE_DIR).string();
       std::ifstream in(entry.path());
       for (std::string line; std::getline(in, line);) {

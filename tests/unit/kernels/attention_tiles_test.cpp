@@ -141,7 +141,10 @@ TEST(Fa3Geometry, OneWarpgroupForFewRowsOfHeadDim64And128) {
   EXPECT_TRUE(is(fa3::tile(192, 4, false, false), 128, 96));
   EXPECT_TRUE(is(fa3::tile(256, 4, false, false), 128, 80));
   EXPECT_TRUE(is(fa3::tile(256, 4, true, false), 128, 64));
-  EXPECT_TRUE(is(fa3::tile(128, 4, false, true), 128, 160));
+  EXPECT_TRUE(is(fa3::tile(64, 4, false, true), 64, 128));
+  EXPECT_TRUE(is(fa3::tile(128, 4, false, true), 64, 96));
+  EXPECT_TRUE(is(fa3::tile(128, 65, false, true), 128, 160));
+  EXPECT_TRUE(is(fa3::tile(192, 4, false, true), 128, 96));
   EXPECT_TRUE(is(fa3::tile(256, 4, false, true), 128, 128));
 }
 

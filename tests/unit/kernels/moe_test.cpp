@@ -122,6 +122,33 @@ TEST(Moe, SlicingAnExpertOverRanksCutsItsWeights) {
   EXPECT_NEAR(moe_floor_us(plain_gpu(), sliced) * 4, moe_floor_us(plain_gpu(), layer(8)), 1e-9);
 }
 
+// 8 tokens touch 32 experts of 3 x 1,024 x 512 weights of 4.25 bits, with figures of their own.
+TEST(Moe, Mxfp4ExpertsHaveTheirOwnFigures) {
+  Gpu gpu = plain_gpu();
+  gpu.bf16_flops_per_clk_sm.value = 1e7;
+  gpu.kernels->moe.mxfp4 = gpu.kernels->moe;
+  gpu.kernels->moe.mxfp4->floor_us = 45;
+  MoeShape s = layer(8);
+  s.dtype = DType::fp4;
+  const double fixed = 45 + 3 * std::log2(1.5) + 3.2;
+  const double memory = (32 * 3.0 * 1024 * 512 * 4.25 / 8 + 32 * (1024 + 1024) * 2) / 0.5e6;
+  EXPECT_NEAR(moe_time(gpu, s).total, fixed + memory, 0.01);
+  EXPECT_TRUE(moe_time(gpu, s).in_range);
+  gpu.kernels->moe.mxfp4.reset();
+  EXPECT_FALSE(moe_time(gpu, s).in_range);
+}
+
+// A card without 4-bit units multiplies the converted weights at its 16-bit rate.
+TEST(Moe, Mxfp4ExpertsMultiplyIn16Bits) {
+  Gpu gpu = plain_gpu();
+  gpu.hbm_gb_s.value = 1e6;
+  gpu.kernels->moe.floor_us = gpu.kernels->moe.permute_us = gpu.kernels->moe.per_100_experts_us = 0;
+  gpu.kernels->moe.mxfp4 = gpu.kernels->moe;
+  MoeShape s = layer(65536);
+  s.dtype = DType::fp4;
+  EXPECT_NEAR(moe_time(gpu, s).total / moe_time(gpu, layer(65536)).total, 1, 0.001);
+}
+
 TEST(Moe, EightBitExpertsAreOutsideTheFit) {
   MoeShape s = layer(8);
   EXPECT_TRUE(moe_time(plain_gpu(), s).in_range);

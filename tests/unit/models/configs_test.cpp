@@ -1,5 +1,5 @@
-// Every file shipped under configs/gpus, fabrics and engines: it reads, it is named after itself, every
-// number says where it comes from, and its peaks are those of the datasheets.
+// Every file shipped under configs/gpus, fabrics, engines and tiers: it reads, it is named after itself,
+// every number says where it comes from, and its peaks are those of the datasheets.
 #include <gtest/gtest.h>
 
 #include <cctype>
@@ -49,7 +49,7 @@ TEST(SourceCheck, SeesANumberWithoutASource) {
 }
 
 TEST(Configs, EveryNumberOfEveryFileNamesItsSource) {
-  for (const char* folder : {"gpus", "fabrics", "engines"}) {
+  for (const char* folder : {"gpus", "fabrics", "engines", "tiers"}) {
     int numbers = 0;
     for (const std::string& name : config_names(folder))
       visit_numbers(load_config(folder, name), name, false, [&](const std::string& path, bool sourced) {

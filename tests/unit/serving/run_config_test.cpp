@@ -86,8 +86,9 @@ TEST(RunConfig, NumbersOutOfRangeOrOfTheWrongKindAreErrors) {
 
 TEST(RunConfig, CombinationsThatDoNotExistYetAreRefusedWithAReason) {
   expect_error(kGood + "parallel: {pp: 2}\n", "pp", "2");
-  expect_error(kGood + "memory: {allocator: vmm}\n", "run.yaml:4:21", "not built yet");
-  expect_error(kGood + "memory: {prefix_cache: radix}\n", "run.yaml:4:24", "not built yet");
+  expect_error(kGood + "sampling: {n: 0}\n", "run.yaml:4:15", "from 1 to 64");
+  expect_error(kGood + "sampling: {mode: beams}\n", "run.yaml:4:18", "did you mean 'beam'");
+  expect_error(kGood + "memory: {vmm: {page_kib: 2}}\n", "run.yaml:4:26", "from 4 to");
   expect_error(kGood + "cost: {source: table}\n", "run.yaml:4:16", "tables");
 }
 

@@ -46,11 +46,13 @@ INSTANTIATE_TEST_SUITE_P(
         Budget{"l40s", "gemm", "l40s_vllm-0.24.0_gemm.csv.gz", "gemm_dtype=bfloat16", 9, 25},
         Budget{"rtx-pro-6000", "gemm", "rtx_pro_6000_server_vllm-0.24.0_gemm.csv.gz", "gemm_dtype=bfloat16",
                7, 20}));
-INSTANTIATE_TEST_SUITE_P(Moe, Accuracy,
-                         ::testing::Values(Budget{"h100-sxm", "moe", "h100_sxm_vllm-0.24.0_moe.csv.gz",
-                                                  "num_tokens=1,8,64,512,4096", 9, 30},
-                                           Budget{"h200-sxm", "moe", "h200_sxm_vllm-0.24.0_moe.csv.gz",
-                                                  "num_tokens=1,8,64,512,4096", 10, 32}));
+INSTANTIATE_TEST_SUITE_P(
+    Moe, Accuracy,
+    ::testing::Values(
+        Budget{"h100-sxm", "moe", "h100_sxm_vllm-0.24.0_moe.csv.gz", "num_tokens=1,8,64,512,4096", 9, 30},
+        Budget{"h200-sxm", "moe", "h200_sxm_vllm-0.24.0_moe.csv.gz", "num_tokens=1,8,64,512,4096", 10, 32},
+        Budget{"h100-sxm", "moe", "h100_sxm_vllm-0.24.0_moe.csv.gz", "moe_dtype=w4a16_mxfp4", 11, 30},
+        Budget{"h200-sxm", "moe", "h200_sxm_vllm-0.24.0_moe.csv.gz", "moe_dtype=w4a16_mxfp4", 11, 30}));
 INSTANTIATE_TEST_SUITE_P(
     Nccl, Accuracy,
     ::testing::Values(Budget{"a100-sxm-80g", "nccl", "a100_sxm_nccl-2.27.3.csv.gz", "", 8, 20},
