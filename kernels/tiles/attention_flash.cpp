@@ -54,8 +54,16 @@ FlashForward::Cta FlashForward::cta(std::int64_t number) const {
   const auto after = std::upper_bound(first_.begin(), first_.end(), number);
   const std::int64_t sequence = after - first_.begin() - 1;
   rest = number - first_[static_cast<std::size_t>(sequence)];
-  const std::int64_t split = take(rest, splits_of(sequence)), head = take(rest, heads());
-  return cta_at(sequence, head, tiles_of(rows(sequence), tile.m) - 1 - rest, split);
+  const std::int64_t blocks = tiles_of(rows(sequence), tile.m);
+  if (splits_of(sequence) > 1) {
+    const std::int64_t block = take(rest, blocks), split = take(rest, splits_of(sequence));
+    return cta_at(sequence, rest, blocks - 1 - block, split);
+  }
+  const std::int64_t together = section_heads(sequence);
+  const std::int64_t before = rest / (together * blocks) * together;
+  rest -= before * blocks;
+  const std::int64_t head = before + take(rest, std::min(together, heads() - before));
+  return cta_at(sequence, head, blocks - 1 - rest, 0);
 }
 
 FlashForward::Cta FlashForward::cta_at(std::int64_t sequence, std::int64_t head, std::int64_t block,
@@ -71,6 +79,7 @@ FlashForward::Cta FlashForward::cta_at(std::int64_t sequence, std::int64_t head,
   c.rows = static_cast<std::int32_t>(std::clamp<std::int64_t>(s.queries * g - c.first_row, 0, tile.m));
   if (c.rows == 0) return c;
   c.keys = s.keys;
+  c.first_key = key_origin(s, c.first_row);
   c.q_plane = sequence * heads() + head;
   c.kv_plane = sequence * problem.kv_heads + (packed ? head : head / problem.group());
   c.partial_plane = split * planes() + c.q_plane;
@@ -87,15 +96,25 @@ FlashForward::Cta FlashForward::cta_at(std::int64_t sequence, std::int64_t head,
   c.steps = std::max<std::int64_t>(0, end - begin);
   c.last_tile = end - 1;
   const std::int64_t start = s.keys - s.queries;  // position of query 0
-  c.masked_from = problem.visible(start + c.first_row / g, s.keys).end / tile.n;
-  c.masked_until = tiles_of(problem.visible(start + (c.first_row + c.rows - 1) / g, s.keys).begin, tile.n);
+  c.masked_from = (problem.visible(start + c.first_row / g, s.keys).end - c.first_key) / tile.n;
+  c.masked_until =
+      tiles_of(problem.visible(start + (c.first_row + c.rows - 1) / g, s.keys).begin - c.first_key, tile.n);
   return c;
 }
 
 KeyRange FlashForward::visible_tiles(const AttentionSequence& s, std::int64_t row, std::int64_t count) const {
-  const std::int64_t start = s.keys - s.queries;
-  return {problem.visible(start + row / group(), s.keys).begin / tile.n,
-          tiles_of(problem.visible(start + (row + count - 1) / group(), s.keys).end, tile.n)};
+  const std::int64_t start = s.keys - s.queries, origin = key_origin(s, row);
+  return {(problem.visible(start + row / group(), s.keys).begin - origin) / tile.n,
+          tiles_of(problem.visible(start + (row + count - 1) / group(), s.keys).end - origin, tile.n)};
+}
+
+std::int64_t FlashForward::section_heads(std::int64_t sequence) const {
+  if (section_tiles == 0) return heads();
+  const std::int64_t tiles =
+      std::max<std::int64_t>(1, tiles_of(problem.sequences[static_cast<std::size_t>(sequence)].keys, tile.n));
+  std::int64_t together = 16;
+  while (together > 1 && tiles * together > section_tiles) together /= 2;
+  return std::min<std::int64_t>(together, heads());
 }
 
 std::int32_t FlashForward::filled_splits(std::int64_t sequence, std::int64_t block) const {

@@ -27,12 +27,14 @@ enum class Numbering : std::uint8_t {
   rows_sequences_heads,         // FA2
   rows_splits_heads_sequences,  // FA2 split, FA3 static
   sections,                     // FA3 causal: heads of one section that fits L2, splits, rows descending
-  ragged,                       // FA3 varlen: splits, heads, rows descending, sequences; no empty CTAs
+  ragged,  // FA3 varlen, no empty CTAs: rows descending, splits, heads, sequences; an unsplit sequence goes
+           // by sections of heads, with rows descending inside
 };
 
 struct FlashForward {
   struct Cta {
     std::int64_t steps = 0;
+    std::int64_t first_key = 0;  // where tile 0 begins
     std::int64_t last_tile = 0;  // walked down from here
     std::int64_t keys = 0;
     std::int64_t q_plane = 0, kv_plane = 0, partial_plane = 0;
@@ -51,8 +53,10 @@ struct FlashForward {
   int most_splits = 1;                 // of the launch: partial buffers are that deep
   std::vector<std::int32_t> splits;    // of each sequence; empty: most_splits for all
   bool split_from_key_zero = false;    // FA2: cuts all tiles of the sequence, FA3 those the row block sees
+  bool tiles_from_window = false;      // FA3: tile 0 of a row block is at the first key its window holds
   bool zeroes_empty_partials = false;  // FA2 writes zeros where a split has no keys
   std::int64_t section = 1;            // planes of one L2 section
+  std::int64_t section_tiles = 0;      // ragged: key tiles one section holds; 0: all heads are one
 
   // Call once after the fields above are set: sizes of the grid.
   void number_ctas();
@@ -75,9 +79,12 @@ struct FlashForward {
   [[nodiscard]] CtaResources resources() const { return cta_resources; }
   [[nodiscard]] CtaOrder order() const { return cta_order; }
   [[nodiscard]] Cta cta(std::int64_t number) const;
-  // Key tiles [begin, end) that `count` rows from `row` on see.
+  // Key tiles [begin, end) that `count` rows from `row` on see, counted from key_origin().
   [[nodiscard]] KeyRange visible_tiles(const AttentionSequence& s, std::int64_t row,
                                        std::int64_t count) const;
+  [[nodiscard]] std::int64_t key_origin(const AttentionSequence& s, std::int64_t row) const {
+    return tiles_from_window ? problem.visible(s.keys - s.queries + row / group(), s.keys).begin : 0;
+  }
   // What the CTA of one row block and split walks.
   [[nodiscard]] Cta cta_at(std::int64_t sequence, std::int64_t head, std::int64_t block,
                            std::int64_t split) const;
@@ -99,7 +106,7 @@ struct FlashForward {
   template <class V>
   void step(const Cta& c, std::int64_t step, V& v) const {
     const std::int64_t t = c.last_tile - step;
-    const std::int64_t key = t * tile.n;
+    const std::int64_t key = c.first_key + t * tile.n;
     TileRef kv{.tensor = Tensor::k,
                .rows = static_cast<std::int32_t>(std::min<std::int64_t>(tile.n, c.keys - key)),
                .cols = problem.head_dim,
@@ -139,6 +146,9 @@ struct FlashForward {
   }
 
  private:
+  // Heads of an unsplit sequence that run side by side: at most 16, a power of two.
+  [[nodiscard]] std::int64_t section_heads(std::int64_t sequence) const;
+
   std::int64_t ctas_ = 0;
   std::int64_t row_blocks_ = 0;      // of the longest sequence
   std::vector<std::int64_t> first_;  // ragged: CTAs before each sequence

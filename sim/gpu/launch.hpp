@@ -5,6 +5,8 @@
 //   load of a step     = latency (of the level the bytes come from) + bytes / rate of one CTA
 //   one stage          : steps x (compute + load)
 //   more stages        : steps x max(compute, load, floor) + the smaller of the two, once
+//   before and after   : bytes loaded and stored there, at an edge rate
+// A persistent CTA's loads run ahead into the next one's prologue while this one still computes and stores.
 // Where all inner steps of a program move and multiply the same (equal_steps), only the first, second and
 // last are walked. Times are integer picoseconds at this interface.
 #pragma once
@@ -40,12 +42,15 @@ bool equal_ctas(const FlashForward& f);
 struct KernelRates {
   double ps_per_flop = 0;  // of one SM's tensor cores
   double ps_per_exp = 0;
+  double ps_per_alu = 0;        // fp32 operations around the exponentials
   double step_compute_ps = 0;   // of a step, besides
   double step_floor_ps = 0;     // least time between two steps: the serial chain of products and barriers
   double dram_latency_ps = 0;   // of a load that misses L2 ...
   double l2_latency_ps = 0;     // ... and of one that hits
   double load_ps_per_byte = 0;  // of one CTA after the latency
+  double edge_ps_per_byte = 0;  // of what a CTA loads before and stores after its loop
   double prologue_ps = 0;
+  double exposed_prologue = 1;  // share of it that a persistent CTA's loads cannot run ahead of
   double epilogue_ps = 0;
   double idle_ps = 0;  // of a CTA that finds nothing to do
   double hbm_bytes_per_ps = 1;
@@ -78,7 +83,7 @@ struct PartSum {
   std::array<TileRef, kMost> loads;
   std::array<TileRef, kMost> stores;
   int load_count = 0, store_count = 0;
-  std::int64_t load_bytes = 0, store_bytes = 0, flops = 0, exps = 0;
+  std::int64_t load_bytes = 0, store_bytes = 0, flops = 0, exps = 0, alus = 0;
 
   constexpr void load(const TileRef& ref) {
     if (load_count < kMost) loads[static_cast<std::size_t>(load_count)] = ref;
@@ -92,11 +97,11 @@ struct PartSum {
   }
   constexpr void add(const PartSum& part, std::int64_t times) {
     load_bytes += times * part.load_bytes, store_bytes += times * part.store_bytes;
-    flops += times * part.flops, exps += times * part.exps;
+    flops += times * part.flops, exps += times * part.exps, alus += times * part.alus;
   }
   constexpr void mma(std::int64_t m, std::int64_t n, std::int64_t k) { flops += 2 * m * n * k; }
   constexpr void exp(std::int64_t count) { exps += count; }
-  constexpr void alu(std::int64_t) {}  // part of the exponential rate: softmax arithmetic comes with them
+  constexpr void alu(std::int64_t count) { alus += count; }
 };
 
 // Keys of L2 pages: tensor, plane and where in the plane; never 0.
@@ -154,7 +159,8 @@ class LaunchWalk {
     const double loaded = static_cast<double>(sum.load_bytes), stored = static_cast<double>(sum.store_bytes);
     CtaRun run;
     run.compute = static_cast<double>(sum.flops) * rates_.ps_per_flop +
-                  static_cast<double>(sum.exps) * rates_.ps_per_exp + n * rates_.step_compute_ps;
+                  static_cast<double>(sum.exps) * rates_.ps_per_exp +
+                  static_cast<double>(sum.alus) * rates_.ps_per_alu + n * rates_.step_compute_ps;
     const double hit = loaded > 0 ? read_hits_ / loaded : 0;
     const double latency = (1 - hit) * rates_.dram_latency_ps + hit * rates_.l2_latency_ps;
     const double loads = n * latency + static_cast<double>(loop_bytes) * rates_.load_ps_per_byte;
@@ -165,7 +171,12 @@ class LaunchWalk {
     } else {
       run.alone = std::max({run.compute, loads, n * rates_.step_floor_ps});
       if (steps > 0) run.fixed += std::min(run.compute, loads) / n;
+      // The loads of the next CTA begin when those of this one are done, while it multiplies, masks and
+      // stores.
+      const double busy = run.compute + rates_.epilogue_ps + stored * rates_.edge_ps_per_byte;
+      run.hidden = std::clamp(busy - loads, 0.0, (1 - rates_.exposed_prologue) * rates_.prologue_ps);
     }
+    run.fixed += (loaded - static_cast<double>(loop_bytes) + stored) * rates_.edge_ps_per_byte;
     run.hbm_bytes = loaded - read_hits_ + stored - write_hits_;
     run.l2_bytes = loaded + rates_.store_weight * stored;
     run.passed = passed_;

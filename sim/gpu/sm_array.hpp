@@ -25,6 +25,7 @@ struct CtaRun {
   double alone = 0;      // lone time of all steps: loads, latencies and compute in their dependences
   double compute = 0;    // of which the SM's shared units work
   double fixed = 0;      // pipeline fill, drain and epilogue: never shared, never contended
+  double hidden = 0;     // of the prologue, behind the CTA before it on the same slot
   double hbm_bytes = 0;  // read and written
   double l2_bytes = 0;   // between L2 and SM
   double passed = 0;     // bytes other pages in L2 see pass
@@ -121,7 +122,7 @@ class SmArray {
     ++resident_[static_cast<std::size_t>(slot % spec_.sms)];
     if (s.run.idle) return enter_loop(static_cast<std::int32_t>(slot));
     if (now_ > 0) {
-      s.run.fixed += spec_.prologue_ps;
+      s.run.fixed += spec_.prologue_ps - s.run.hidden;
       return enter_loop(static_cast<std::int32_t>(slot));
     }
     waiting_[(waiting_head_ + waiting_count_++) & (waiting_.size() - 1)] = static_cast<std::int32_t>(slot);
