@@ -96,9 +96,8 @@ KernelFit fit_params(Gpu& gpu, GemmParams& p, std::span<const Row> rows, bool ti
                             {"split_us", &p.split_us, 0.5, 6},
                             {"epilogue_us", &p.epilogue_us, 0.3, 10},
                             {"l2_share", &p.l2_share, 0.3, 1, Scale::linear},
-                            {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear}};
-    if (!tile)
-      knobs.push_back({"l2_retained", &p.l2_retained, 0, 0.5, Scale::linear});  // tiles have real tags
+                            {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear},
+                            {"l2_retained", &p.l2_retained, 0, 0.5, Scale::linear}};
     result = fit_cases(gpu, knobs, bf16, tile, control);
   }
   const std::vector<Case> fp8 = sample(rows, false, tile);

@@ -6,6 +6,8 @@
 //                        one) + bytes / rate of one CTA
 //   one stage          : steps x (compute + load)
 //   more stages        : steps x max(compute, load, floor) + the smaller of the two, once
+//   before and after   : bytes loaded and stored there, at an edge rate
+// A persistent CTA's loads run ahead into the next one's prologue while this one still computes and stores.
 // Where all inner steps of a program move and multiply the same (equal_steps), only the first, second and
 // last are walked. Times are integer picoseconds at this interface.
 #pragma once
@@ -51,12 +53,15 @@ bool equal_ctas(const FlashForward& f);
 struct KernelRates {
   double ps_per_flop = 0;  // of one SM's tensor cores
   double ps_per_exp = 0;
+  double ps_per_alu = 0;        // fp32 operations around the exponentials
   double step_compute_ps = 0;   // of a step, besides
   double step_floor_ps = 0;     // least time between two steps: the serial chain of products and barriers
   double dram_latency_ps = 0;   // of a load that misses L2 ...
   double l2_latency_ps = 0;     // ... and of one that hits
   double load_ps_per_byte = 0;  // of one CTA after the latency
+  double edge_ps_per_byte = 0;  // of what a CTA loads before and stores after its loop
   double prologue_ps = 0;
+  double exposed_prologue = 1;  // share of it that a persistent CTA's loads cannot run ahead of
   double epilogue_ps = 0;
   double idle_ps = 0;  // of a CTA that finds nothing to do
   double hbm_bytes_per_ps = 1;
@@ -86,11 +91,11 @@ namespace detail {
 
 // What some parts of a program move and compute.
 struct PartTotals {
-  std::int64_t load_bytes = 0, store_bytes = 0, flops = 0, exps = 0;
+  std::int64_t load_bytes = 0, store_bytes = 0, flops = 0, exps = 0, alus = 0;
 
   constexpr void add(const PartTotals& part, std::int64_t times) {
     load_bytes += times * part.load_bytes, store_bytes += times * part.store_bytes;
-    flops += times * part.flops, exps += times * part.exps;
+    flops += times * part.flops, exps += times * part.exps, alus += times * part.alus;
   }
 };
 
@@ -113,7 +118,7 @@ struct PartSum : PartTotals {
   }
   constexpr void mma(std::int64_t m, std::int64_t n, std::int64_t k) { flops += 2 * m * n * k; }
   constexpr void exp(std::int64_t count) { exps += count; }
-  constexpr void alu(std::int64_t) {}  // part of the exponential rate: softmax arithmetic comes with them
+  constexpr void alu(std::int64_t count) { alus += count; }
 };
 
 // Keys of L2 pages: tensor, plane and where in the plane; never 0. A sum of products with random odd numbers:
@@ -212,15 +217,18 @@ class LaunchWalk {
   struct Work {
     double steps = 0, compute = 0, loop_loads = 0;  // the last two in ps, loads without latency
     double loaded = 0, stored = 0;
+    double edges = 0;  // bytes moved before and after the steps
   };
   Work work_of(std::int64_t steps, std::int64_t loop_bytes, const detail::PartTotals& sum) const {
     const double n = static_cast<double>(steps);
     return {.steps = n,
             .compute = static_cast<double>(sum.flops) * rates_.ps_per_flop +
-                       static_cast<double>(sum.exps) * rates_.ps_per_exp + n * rates_.step_compute_ps,
+                       static_cast<double>(sum.exps) * rates_.ps_per_exp +
+                       static_cast<double>(sum.alus) * rates_.ps_per_alu + n * rates_.step_compute_ps,
             .loop_loads = static_cast<double>(loop_bytes) * rates_.load_ps_per_byte,
             .loaded = static_cast<double>(sum.load_bytes),
-            .stored = static_cast<double>(sum.store_bytes)};
+            .stored = static_cast<double>(sum.store_bytes),
+            .edges = static_cast<double>(sum.load_bytes - loop_bytes + sum.store_bytes)};
   }
 
   CtaRun run_of(const Work& w) {
@@ -237,7 +245,12 @@ class LaunchWalk {
     } else {
       run.alone = std::max({run.compute, loads, w.steps * rates_.step_floor_ps});
       if (w.steps > 0) run.fixed += std::min(run.compute, loads) / w.steps;
+      // The loads of the next CTA begin when those of this one are done, while it multiplies, masks and
+      // stores.
+      const double busy = run.compute + rates_.epilogue_ps + w.stored * rates_.edge_ps_per_byte;
+      run.hidden = std::clamp(busy - loads, 0.0, (1 - rates_.exposed_prologue) * rates_.prologue_ps);
     }
+    run.fixed += w.edges * rates_.edge_ps_per_byte;
     const double read = w.loaded - read_hits_, written = w.stored - write_hits_;
     read_ += read, written_ += written;
     run.hbm_bytes = read + written;

@@ -216,8 +216,8 @@ ArrayResult SmArray::run_equal(const SmArraySpec& spec, std::int64_t ctas, const
     };
     const double prologue = one.idle ? 0 : spec.prologue_ps;
     const double length = std::max(lone(one, spec.ctas_per_sm), kShortestLoop);
-    result.time_ps =
-        static_cast<std::int64_t>(prologue) + loop(length) + (waves - 1) * loop(length + prologue);
+    result.time_ps = static_cast<std::int64_t>(prologue) + loop(length) +
+                     (waves - 1) * loop(length + prologue - one.hidden);
     result.events = 2;
     result.sm_busy_ps = static_cast<double>(result.time_ps) * static_cast<double>(slots);
     result.passed = one.passed * static_cast<double>(waves * slots);
@@ -226,7 +226,7 @@ ArrayResult SmArray::run_equal(const SmArraySpec& spec, std::int64_t ctas, const
     SmArraySpec last = spec;
     if (waves == 0) last.wave_quantisation = 1;  // a lone wave has no idle SMs to spread to
     CtaRun late = one;
-    if (waves > 0 && !one.idle) late.fixed += spec.prologue_ps, last.prologue_ps = 0;
+    if (waves > 0 && !one.idle) late.fixed += spec.prologue_ps - one.hidden, last.prologue_ps = 0;
     const ArrayResult tail = run(last, rest, [&](std::int64_t, double) { return late; });
     result.time_ps += tail.time_ps, result.events += tail.events;
     result.sm_busy_ps += tail.sm_busy_ps, result.passed += tail.passed;

@@ -27,6 +27,7 @@ struct CtaRun {
   double alone = 0;      // lone time of all steps: loads, latencies and compute in their dependences
   double compute = 0;    // of which the SM's shared units work
   double fixed = 0;      // pipeline fill, drain and epilogue: never shared, never contended
+  double hidden = 0;     // of the prologue, behind the CTA before it on the same slot
   double hbm_bytes = 0;  // read and written
   double l2_bytes = 0;   // between L2 and SM
   double passed = 0;     // bytes other pages in L2 see pass
@@ -150,7 +151,7 @@ class SmArray {
     busy_sms_ += ++resident_[static_cast<std::size_t>(s.sm)] == 1;
     if (s.run.idle) return enter_loop(slot);
     if (now_ == 0) return waiting_.push_back(slot);
-    s.run.fixed += spec_.prologue_ps;
+    s.run.fixed += spec_.prologue_ps - s.run.hidden;
     enter_loop(slot);
   }
   std::int32_t advance();  // to the next event: the group that ends, or none if the first prologues do
