@@ -57,7 +57,8 @@ TierLink::Transfer TierLink::walk(Direction direction, std::int64_t pieces, std:
   };
   const double alone_ps = piece_ps(direction, piece_bytes, false);
   const double beside_ps = piece_ps(direction, piece_bytes, true);
-  double left = static_cast<double>(pieces);  // pieces
+  const auto size = static_cast<double>(piece_bytes);
+  double left = static_cast<double>(pieces) * size;
   std::int64_t at = earliest;
   auto mine = after(own, at), theirs = after(other, at);
   Transfer result{-1, 0};
@@ -73,7 +74,7 @@ TierLink::Transfer TierLink::walk(Direction direction, std::int64_t pieces, std:
     if (theirs != other.end()) until = std::min(until, beside ? theirs->to : theirs->from);
     const double each = beside ? beside_ps : alone_ps;
     if (std::isfinite(each)) {
-      const double needs = left * each;
+      const double needs = left * each / size;
       if (!(needs < kEndOfTime - static_cast<double>(at)))
         throw RunError("the backlog of " + spec_.name + " runs past 106 days, the end of simulated time");
       // The first piece: as if the pieces went one by one at this pace.
@@ -86,7 +87,7 @@ TierLink::Transfer TierLink::walk(Direction direction, std::int64_t pieces, std:
         at += whole;
         break;
       }
-      left -= static_cast<double>(until - at) / each;
+      left -= static_cast<double>(until - at) * size / each;
       take(at, until);
     }
     at = until;
