@@ -79,8 +79,10 @@ void Replica::advance(std::int64_t until_ps) {
 
 bool Replica::advance_once(std::int64_t until_ps) {
   if (next_action_ps_ >= until_ps || stopped()) return false;
+  const std::int64_t completed = metrics_.completed;
   act();
-  if (spec_.leap) leap(std::min(until_ps, earliest_load_ps_));
+  // Whoever waits for an answer may send the next request before the step after this one.
+  if (spec_.leap && metrics_.completed == completed) leap(std::min(until_ps, earliest_load_ps_));
   return true;
 }
 
@@ -131,6 +133,7 @@ void Replica::leap(std::int64_t until_ps) {
     flight_->decodes = decodes_.size();
     grow_decodes();
     launch(now, price_, price_used_++);
+    decode_end_ps_ = flight_->end_ps;
     decodes_.step(flight_->finishing);
     next_action_ps_ = flights_[oldest_].end_ps;
   }

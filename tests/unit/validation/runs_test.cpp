@@ -158,7 +158,8 @@ TEST(RunsReport, AMeasuredZeroIsAnError) {
 
 TEST(AccuracyRecord, ReplacesTheLinesOfItsSetAndKeepsTheOthers) {
   std::vector<PlayedRun> played;
-  const RunsReport report = report_runs(by_hand(played), played);
+  const RunSet set = by_hand(played);
+  const RunsReport report = report_runs(set, played);
   const std::string first = updated_record("", report, "2026-11-28");
   EXPECT_TRUE(first.starts_with(kRecordHeader));
   EXPECT_NE(first.find("toy,all,tpot,held out,3,10.00,11.67,18.00,-1.67,1.000,2026-11-28\n"),
