@@ -156,14 +156,9 @@ class Reader final : public Fields {
     level.known.emplace_back(key);
     if (level.node == nullptr) return nullptr;
     const Yaml* node = level.node->find(key);
-    if (node == nullptr && doc.required) {
-      for (const Yaml::Entry& entry : level.node->map)  // a required key spelt wrong is unknown, not missing
-        if (!nearest(entry.key, {key}).empty())
-          throw InputError(entry.at,
-                           fmt::format("{}: unknown key, did you mean '{}'?", path(entry.key.c_str()), key));
+    if (node == nullptr && doc.required)
       throw InputError(level.node->at, fmt::format("{}: missing, expected {}{}", path(key), doc.doc,
                                                    *doc.unit != '\0' ? fmt::format(" in {}", doc.unit) : ""));
-    }
     return node;
   }
 

@@ -219,7 +219,8 @@ TEST(ClosedLoopRun, WhatIsMissingOrTooMuchIsNamed) {
         << bad;
   EXPECT_NE(problem("{closed_loop: {concurrency: 2, think_time_s: -1}}").find("think_time_s"),
             std::string::npos);
-  EXPECT_NE(problem("{closed_loop: {concurency: 2}}").find("did you mean 'concurrency'?"), std::string::npos);
+  EXPECT_NE(problem("{closed_loop: {concurrency: 2, outputtokens: 5}}").find("did you mean 'output_tokens'?"),
+            std::string::npos);
 }
 
 TEST(ClosedLoopRun, SglangRunsPromptsInStepsOfTheirOwn) {
