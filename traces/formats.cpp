@@ -85,7 +85,8 @@ const std::vector<TraceFormat>& trace_formats() {
   using Kind = TraceFormat::Kind;
   static const std::vector<TraceFormat> formats = {
       {"tessera",
-       "our CSV: request_id,arrival_s,input_tokens,output_tokens[,blockN_ids][,session][,prompt_class][,tenant]",
+       "our CSV: "
+       "request_id,arrival_s,input_tokens,output_tokens[,blockN_ids][,session][,prompt_class][,tenant]",
        Kind::requests,
        {"request_id", "arrival_s", "input_tokens", "output_tokens"},
        open_tessera_csv},

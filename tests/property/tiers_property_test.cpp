@@ -76,7 +76,8 @@ TEST(TierLinkProperty, AgreesWithIntegrationOverPlainLists) {
       now += 1'048'576 * static_cast<std::int64_t>(random(40));
       const std::size_t d = random(2);
       const auto size = 1'048'576 * static_cast<std::int64_t>(1 + random(300));
-      const std::int64_t earliest = now + (random(3) == 0 ? 1'048'576 * static_cast<std::int64_t>(random(200)) : 0);
+      const std::int64_t earliest =
+          now + (random(3) == 0 ? 1'048'576 * static_cast<std::int64_t>(random(200)) : 0);
       const auto t =
           link.submit(d == 0 ? Direction::read : Direction::write, 1, size, now * 1000, earliest * 1000);
       const double end = slow.submit(d, static_cast<double>(size), static_cast<double>(earliest));

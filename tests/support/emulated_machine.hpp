@@ -28,9 +28,9 @@ class EmulatedMachine : public measure::Machine {
                              .memory_clock_mhz = 1000};
   std::uint64_t seed = 1;
   bool has_gemm = true;
-  double op_ms = 0.25;          // of every op timed
-  std::map<int, int> launches;  // by kernel number
-  std::int64_t allocated = 0;   // bytes alive
+  double op_ms = 0.25;                 // of every op timed
+  std::map<int, int> launches;         // by kernel number
+  std::int64_t allocated = 0;          // bytes alive
   std::map<int, std::int64_t> copied;  // bytes read by asynchronous copies, by kernel number
   std::int64_t timed_ops = 0;
   std::vector<measure::Timing> timings;

@@ -247,7 +247,8 @@ TEST(Configs, FabricsOfNamedMachinesCarryTheirGpusRates) {
 
 TEST(Configs, EveryEngineProfileReads) {
   const std::vector<std::string> names = config_names("engines");
-  for (const char* name : {"vllm-0.19", "vllm-0.12", "vllm-0.6", "sarathi", "trtllm-1.0", "sglang-0.5", "ideal"})
+  for (const char* name :
+       {"vllm-0.19", "vllm-0.12", "vllm-0.6", "sarathi", "trtllm-1.0", "sglang-0.5", "ideal"})
     EXPECT_TRUE(has(names, name)) << name;
   for (const std::string& name : names) {
     const EngineProfile profile = load_engine_profile(name);
