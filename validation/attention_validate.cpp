@@ -16,7 +16,7 @@ namespace tessera {
 namespace {
 
 constexpr std::size_t kFitRows = 3000;        // of each phase; more do not move the parameters
-constexpr std::size_t kTileFitDecodes = 900;  // likewise, simulated
+constexpr std::size_t kTileFitDecodes = 600;  // likewise, simulated
 constexpr std::size_t kTileFitPrefills = 400;
 constexpr std::int64_t kTileFitCtas = 9000;  // of the largest of them
 constexpr int kTablePages = 64;
@@ -183,7 +183,7 @@ KernelFit fit_rates(const Gpu& gpu, AttentionRates& rates, std::span<const Row> 
     return tile ? cases[i].simulate(gpu).total : cases[i].predict_us(gpu);
   };
   return fit_knobs(knobs_of(gpu, rates, fa3, fp8, fit_decode, !prefill.empty()), measured, predict,
-                   {.iterations = tile ? 15 : 40, .coordinate_polish = !tile}, control);
+                   {.iterations = tile ? 8 : 40, .coordinate_polish = !tile}, control);
 }
 
 KernelFit calibrate_simulated(Gpu& gpu, std::span<const Row> rows, const FitControl& control);

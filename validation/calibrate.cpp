@@ -101,16 +101,18 @@ void refuse_undetermined(const Group& group, const MeasurementTable& table) {
     if (const std::string rows = missing_rows(group.kernel->section, name, group.rows); !rows.empty())
       problem += "\n  " + rows;
   if (problem.empty()) return;
-  throw InputError(Location{table.file(), 0, 0},
-                   fmt::format("{} {} rows leave parameters undetermined, expected further rows or --prior CARD, "
-                               "a described card whose figures stand in:{}",
-                               group.rows.size(), group.kernel->name, problem));
+  throw InputError(
+      Location{table.file(), 0, 0},
+      fmt::format("{} {} rows leave parameters undetermined, expected further rows or --prior CARD, "
+                  "a described card whose figures stand in:{}",
+                  group.rows.size(), group.kernel->name, problem));
 }
 
 // Errors of each row of `portions` under a fit that has not seen its fold, by data type.
 std::map<std::string, ErrorSummary> cross_validate(const Gpu& start, const Group& group,
                                                    const std::vector<Portions>& all, std::size_t table,
-                                                   std::vector<Gpu>& fits, int folds, const FitControl& control) {
+                                                   std::vector<Gpu>& fits, int folds,
+                                                   const FitControl& control) {
   if (fits.empty())
     for (int fold = 0; fold < folds; ++fold) {
       std::vector<Row> others;
@@ -140,12 +142,14 @@ std::string errors_text(const char* kind, const std::map<std::string, ErrorSumma
 }
 
 CalibrationNote note_of(const Portions& h, const Gpu& gpu, const Group& group, const Provenance& provenance,
-                        const CalibrateOptions& options, std::map<std::string, ErrorSummary> cross_validated) {
+                        const CalibrateOptions& options,
+                        std::map<std::string, ErrorSummary> cross_validated) {
   GroupedErrors errors;
   for (const Row& row : h.held_out)
     errors.add(h.kernel->dtype(row), {h.kernel->predict(gpu, row).total, row.latency_us()});
-  CalibrationNote note{h.kernel->name, "", group.fit.at_bound(), group.fit.inseparable, {},
-                       std::move(cross_validated), errors.summaries(), {}};
+  CalibrationNote note{h.kernel->name,        "", group.fit.at_bound(),
+                       group.fit.inseparable, {}, std::move(cross_validated),
+                       errors.summaries(),    {}};
   note.undetermined = undetermined(group.fit);
   note.text = fmt::format("{}: {}{}, fitted on {}{} rows", h.kernel->name,
                           provenance.origin.empty() ? "" : provenance.origin + " ", file_name(*h.table),
@@ -169,15 +173,17 @@ std::vector<FitRecord> records_of(const Group& group, const std::vector<Portions
                                   const Provenance& provenance, const CalibrateOptions& options) {
   std::vector<std::string> files;
   for (const std::size_t j : group.tables) files.push_back(file_name(*all[j].table));
-  std::string source = fmt::format("{} rows of {}, {}", group.rows.size(), join(files, " and "), provenance.date);
+  std::string source =
+      fmt::format("{} rows of {}, {}", group.rows.size(), join(files, " and "), provenance.date);
   if (options.prior != nullptr) source += "; prior: " + options.prior->name + " rescaled";
   std::vector<FitRecord> records;
   for (const FittedParameter& p : group.fit.parameters) {
-    const char* how = p.at_bound                ? "bound"
+    const char* how = p.at_bound                  ? "bound"
                       : group.fit.in_pair(p.name) ? "pair"
                       : p.determined()            ? "rows"
                                                   : "prior";
-    records.push_back({std::string(group.kernel->section) + "." + p.name, p.value, p.low, p.high, how, source});
+    records.push_back(
+        {std::string(group.kernel->section) + "." + p.name, p.value, p.low, p.high, how, source});
   }
   return records;
 }
@@ -185,9 +191,9 @@ std::vector<FitRecord> records_of(const Group& group, const std::vector<Portions
 }  // namespace
 
 std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTable>& tables,
-                                       const Provenance& provenance, Cost cost, const CalibrateOptions& options) {
-  if (cost == Cost::table)
-    throw InputError("--cost table: has no parameters, expected roofline or tile");
+                                       const Provenance& provenance, Cost cost,
+                                       const CalibrateOptions& options) {
+  if (cost == Cost::table) throw InputError("--cost table: has no parameters, expected roofline or tile");
   if (options.folds < 0 || options.folds == 1 || options.folds > 100)
     throw InputError(fmt::format("--folds {}: out of range, expected 0 or 2 to 100", options.folds));
   std::vector<Portions> all;
@@ -208,7 +214,8 @@ std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTa
     for (const std::size_t j : group.tables)
       group.rows.insert(group.rows.end(), all[j].seen.begin(), all[j].seen.end());
     if (options.prior != nullptr)
-      take_section(gpu.kernels.value, rescaled(*options.prior->kernels, *options.prior, gpu), group.kernel->section);
+      take_section(gpu.kernels.value, rescaled(*options.prior->kernels, *options.prior, gpu),
+                   group.kernel->section);
     const Gpu before = gpu;
     group.fit = group.kernel->calibrate(gpu, group.rows, control);
     if (options.prior == nullptr) refuse_undetermined(group, *all[i].table);

@@ -22,7 +22,8 @@ struct CalibrationNote {
   std::vector<std::string> at_bound;  // parameters held by the end of their range
   std::vector<Inseparable> inseparable;
   std::vector<std::string> undetermined;  // parameters these rows say little about: kept near where they were
-  std::map<std::string, ErrorSummary> cross_validated, held_out;  // by data type; empty: not done, no such rows
+  std::map<std::string, ErrorSummary> cross_validated,
+      held_out;                    // by data type; empty: not done, no such rows
   std::vector<FitRecord> records;  // of each parameter; tables fitted together have the same ones
 };
 
@@ -35,8 +36,9 @@ struct CalibrateOptions {
 };
 
 // Fits, in place, every kernel that has a table here; kernels with one set of parameters (prefill and decode
-// attention) are fitted together. One note per table, in their order. Throws InputError, with the measurements that are missing, when rows of the regime that
-// determines a parameter are missing, no prior gives it, and it is not merely inseparable from another.
+// attention) are fitted together. One note per table, in their order. Throws InputError, with the
+// measurements that are missing, when rows of the regime that determines a parameter are missing, no prior
+// gives it, and it is not merely inseparable from another.
 std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTable>& tables,
                                        const Provenance& provenance, Cost cost = Cost::roofline,
                                        const CalibrateOptions& options = {});

@@ -14,6 +14,8 @@
 
 #include "models/base/text.hpp"
 #include "validation/calibrate.hpp"
+#include "validation/layer_rows.hpp"
+#include "validation/runs/commands.hpp"
 
 namespace {
 
@@ -46,7 +48,7 @@ void run(const Arguments& args) {
     borrow(gpu, text.substr(0, equals), load_gpu(text.substr(equals + 1)));
   }
   std::vector<MeasurementTable> tables;
-  for (const std::string& file : args.files) tables.push_back(MeasurementTable::load(file));
+  for (const std::string& file : args.files) tables.push_back(load_measurements(file));
   const Cost cost = parse_cost(args.cost);
   CalibrateOptions options;
   options.folds = args.folds >= 0 ? args.folds : cost == Cost::tile ? 0 : options.folds;
@@ -73,6 +75,7 @@ void run(const Arguments& args) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (tessera::asks_for_runs(argc, argv)) return tessera::calibrate_runs_main(argc, argv);
   CLI::App app{"Fits a GPU's kernel behaviour to measured kernel timings"};
   Arguments args;
   app.add_option("--measurements", args.files, "CSV tables, plain or .gz; the kernel is known by the columns")
@@ -81,13 +84,15 @@ int main(int argc, char** argv) {
   app.add_option("--out", args.out, "the kernel behaviour file to write")->required();
   app.add_option("--borrow", args.borrows, "section=gpu: take moe or collectives of another card, rescaled");
   app.add_option("--cost", args.cost, "whose parameters to fit: roofline or tile");
-  app.add_option("--prior", args.prior,
-                 "a described card, for a new one with few rows (60 to 200): its figures, rescaled by published "
-                 "numbers, hold what the rows leave open, and every row is fitted on");
+  app.add_option(
+      "--prior", args.prior,
+      "a described card, for a new one with few rows (60 to 200): its figures, rescaled by published "
+      "numbers, hold what the rows leave open, and every row is fitted on");
   app.add_option("--folds", args.folds,
                  "cross-validation: parts the fitted shapes are split into, 0 for none (default 5; tile 0)");
   app.add_option("--origin", args.origin, "who measured the tables and their licence, written into the file");
   app.add_option("--date", args.date, "written into the file (default: today)");
+  app.footer("Host times of engines from whole serving runs: tessera calibrate --runs apex|aic --data DIR");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

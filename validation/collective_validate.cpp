@@ -86,11 +86,12 @@ KernelFit calibrate_nccl(Gpu& gpu, std::span<const Row> rows, const FitControl& 
     knobs.push_back({"nccl.switch_us", &p.switch_us, 15, 60});
     knobs.push_back({"nccl.switch_gb_s", &p.switch_gb_s, 0.5 * link, 0.7 * link});
   }
-  return fit_knobs(knobs, measured,
-                   [&](std::size_t i) {
-                     return nccl_time(gpu, cases[i].op, cases[i].gpus, cases[i].bytes, cases[i].dtype).total;
-                   },
-                   {.iterations = 80, .restarts = 4, .robust_width = 0.05}, control);
+  return fit_knobs(
+      knobs, measured,
+      [&](std::size_t i) {
+        return nccl_time(gpu, cases[i].op, cases[i].gpus, cases[i].bytes, cases[i].dtype).total;
+      },
+      {.iterations = 80, .restarts = 4, .robust_width = 0.05}, control);
 }
 
 // --- the framework's all-reduce -------------------------------------------------------------------
@@ -124,45 +125,46 @@ KernelFit calibrate_all_reduce(Gpu& gpu, std::span<const Row> rows, const FitCon
   if (!host.empty()) p.eager_host_us = quantile(host, 0.5);
   const double link = link_of(gpu);
   if (!control.prior && !control.light) p.one_shot_gb_s = p.two_shot_gb_s = 0.6 * link;
-  return fit_knobs({{"custom.base_us", &p.base_us, 1, 10},
-                    {"custom.rank_us", &p.rank_us, 0.01, 1},
-                    {"custom.one_shot_gb_s", &p.one_shot_gb_s, 0.2 * link, link},
-                    {"custom.two_shot_us", &p.two_shot_us, 0.2, 10},
-                    {"custom.two_shot_gb_s", &p.two_shot_gb_s, 0.2 * link, link}},
-                   measured, [&](std::size_t i) { return predict_all_reduce(gpu, used[i]).total; },
-                   {.restarts = 2, .robust_width = 0.05}, control);
+  return fit_knobs(
+      {{"custom.base_us", &p.base_us, 1, 10},
+       {"custom.rank_us", &p.rank_us, 0.01, 1},
+       {"custom.one_shot_gb_s", &p.one_shot_gb_s, 0.2 * link, link},
+       {"custom.two_shot_us", &p.two_shot_us, 0.2, 10},
+       {"custom.two_shot_gb_s", &p.two_shot_gb_s, 0.2 * link, link}},
+      measured, [&](std::size_t i) { return predict_all_reduce(gpu, used[i]).total; },
+      {.restarts = 2, .robust_width = 0.05}, control);
 }
 
 }  // namespace
 
 KernelValidator nccl_validator() {
-  return {.name = "nccl",
-          .recognises = [](const MeasurementTable& t) { return t.find_column("nccl_dtype") >= 0; },
-          .columns = {"op_name", "kernel_source", "nccl_dtype", "num_gpus", "message_elements"},
-          .covers = [](const Row&) { return true; },
-          .fitted = [](const Row&) { return true; },
-          .predict = predict_nccl,
-          .shape_key =
-              [](const Row& row) {
-                return fmt::format("nccl {} {} {}", row.text("op_name"), row.text("num_gpus"),
-                                   nccl_bytes(row));
-              },
-          .dtype = [](const Row& row) { return std::string(row.text("nccl_dtype")); },
-          .regime =
-              [](const Row& row) {
-                return fmt::format("{} {}", row.text("op_name"), size_regime(nccl_bytes(row)));
-              },
-          .calibrate = calibrate_nccl,
-          .section = "collectives",
-          .source = [](KernelBehaviour& b) -> std::string& { return b.collectives.source; },
-          .add_to_table =
-              [](KernelTable& table, const Row& row) {
-                table.add_collective(op_of(row), ranks(row), nccl_bytes(row), dtype_of(row), row.latency_us());
-              },
-          .look_up =
-              [](const KernelTable& table, const Gpu& gpu, const Row& row) {
-                return table.collective(gpu, op_of(row), ranks(row), nccl_bytes(row), dtype_of(row));
-              }};
+  return {
+      .name = "nccl",
+      .recognises = [](const MeasurementTable& t) { return t.find_column("nccl_dtype") >= 0; },
+      .columns = {"op_name", "kernel_source", "nccl_dtype", "num_gpus", "message_elements"},
+      .covers = [](const Row&) { return true; },
+      .fitted = [](const Row&) { return true; },
+      .predict = predict_nccl,
+      .shape_key =
+          [](const Row& row) {
+            return fmt::format("nccl {} {} {}", row.text("op_name"), row.text("num_gpus"), nccl_bytes(row));
+          },
+      .dtype = [](const Row& row) { return std::string(row.text("nccl_dtype")); },
+      .regime =
+          [](const Row& row) {
+            return fmt::format("{} {}", row.text("op_name"), size_regime(nccl_bytes(row)));
+          },
+      .calibrate = calibrate_nccl,
+      .section = "collectives",
+      .source = [](KernelBehaviour& b) -> std::string& { return b.collectives.source; },
+      .add_to_table =
+          [](KernelTable& table, const Row& row) {
+            table.add_collective(op_of(row), ranks(row), nccl_bytes(row), dtype_of(row), row.latency_us());
+          },
+      .look_up =
+          [](const KernelTable& table, const Gpu& gpu, const Row& row) {
+            return table.collective(gpu, op_of(row), ranks(row), nccl_bytes(row), dtype_of(row));
+          }};
 }
 
 KernelValidator custom_allreduce_validator() {

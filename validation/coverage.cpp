@@ -18,7 +18,7 @@ struct Need {
 };
 
 constexpr double kMega = 1 << 20;
-constexpr std::ptrdiff_t kEnough = 8;  // rows of a regime; what they leave open, more would too
+constexpr std::ptrdiff_t kEnough = 4;  // rows of a regime; what they leave open, more would too
 
 double number(const Row& row, const char* column) { return row.has(column) ? row.number(column) : 0; }
 double m(const Row& r) { return number(r, "m"); }
@@ -170,7 +170,8 @@ const Need* need_of(const std::string& section, const std::string& parameter) {
 
 }  // namespace
 
-std::string missing_rows(const std::string& section, const std::string& parameter, std::span<const Row> rows) {
+std::string missing_rows(const std::string& section, const std::string& parameter,
+                         std::span<const Row> rows) {
   const Need* need = need_of(section, parameter);
   if (need == nullptr) return "";
   const auto count = std::count_if(rows.begin(), rows.end(), need->holds);

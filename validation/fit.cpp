@@ -19,9 +19,9 @@ namespace {
 constexpr double kStep = 0.01;   // of u, for the numeric Jacobian
 constexpr double kEdge = 0.002;  // a start on a bound is moved this far inside
 constexpr double kAtBound = 0.01;
-constexpr double kNoiseGuess = 0.08;     // of ln(predicted / measured), before the first fit
-constexpr double kLeastNoise = 0.002;    // a prior keeps some weight when rows fit perfectly
-constexpr double kNormalMedian = 1.4826; // standard deviation / median absolute deviation
+constexpr double kNoiseGuess = 0.08;      // of ln(predicted / measured), before the first fit
+constexpr double kLeastNoise = 0.002;     // a prior keeps some weight when rows fit perfectly
+constexpr double kNormalMedian = 1.4826;  // standard deviation / median absolute deviation
 
 double value_at(const Parameter& p, double u) {
   const double s = 1 / (1 + std::exp(-u));

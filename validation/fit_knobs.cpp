@@ -9,8 +9,8 @@
 namespace tessera {
 namespace {
 
-constexpr double kPriorLogSd = 0.3;      // see FitControl::prior
-constexpr double kPriorRangeSd = 0.25;   // of the range, linear parameters
+constexpr double kPriorLogSd = 0.3;     // see FitControl::prior
+constexpr double kPriorRangeSd = 0.25;  // of the range, linear parameters
 constexpr int kLightIterations = 8;
 
 // More digits than a fit determines would only make the files unreadable.
@@ -71,7 +71,8 @@ KernelFit fit_knobs(const std::vector<Knob>& knobs, std::span<const double> meas
   const FitResult best = fit(parameters, measured_us.size(), residuals, options);
   KernelFit result;
   for (std::size_t i = 0; i < knobs.size(); ++i) {
-    const bool held = std::find(best.at_bound.begin(), best.at_bound.end(), knobs[i].name) != best.at_bound.end();
+    const bool held =
+        std::find(best.at_bound.begin(), best.at_bound.end(), knobs[i].name) != best.at_bound.end();
     result.parameters.push_back({knobs[i].name, four_digits(best.values[i]), 0, 0, 0, held});
   }
   if (!control.light) {

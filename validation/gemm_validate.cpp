@@ -77,8 +77,9 @@ KernelFit fit_cases(const Gpu& gpu, const std::vector<Knob>& knobs, const std::v
   std::vector<double> measured;
   for (const Case& c : cases) measured.push_back(c.measured_us);
   const auto predict = tile ? simulated : closed_form;
-  return fit_knobs(knobs, measured, [&](std::size_t i) { return predict(gpu, cases[i].shape).total; },
-                   {.iterations = tile ? 15 : 40, .restarts = tile ? 0 : 1}, control);
+  return fit_knobs(
+      knobs, measured, [&](std::size_t i) { return predict(gpu, cases[i].shape).total; },
+      {.iterations = tile ? 15 : 40, .restarts = tile ? 0 : 1}, control);
 }
 
 KernelFit fit_params(Gpu& gpu, GemmParams& p, std::span<const Row> rows, bool tile,
@@ -95,20 +96,19 @@ KernelFit fit_params(Gpu& gpu, GemmParams& p, std::span<const Row> rows, bool ti
                             {"split_us", &p.split_us, 0.5, 6},
                             {"epilogue_us", &p.epilogue_us, 0.3, 10},
                             {"l2_share", &p.l2_share, 0.3, 1, Scale::linear},
-                            {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear}};
-    if (!tile)
-      knobs.push_back({"l2_retained", &p.l2_retained, 0, 0.5, Scale::linear});  // tiles have real tags
+                            {"wave_quantisation", &p.wave_quantisation, 0, 1, Scale::linear},
+                            {"l2_retained", &p.l2_retained, 0, 0.5, Scale::linear}};
     result = fit_cases(gpu, knobs, bf16, tile, control);
   }
   const std::vector<Case> fp8 = sample(rows, false, tile);
   if (!fp8.empty()) {
     result.append(fit_cases(gpu,
-                                {{"fp8.quantise_us", &p.fp8.quantise_us, 0.5, 20},
-                                 {"fp8.quantise_row_ns", &p.fp8.quantise_row_ns, 0.05, 50},
-                                 {"fp8.quantise_gb_s", &p.fp8.quantise_gb_s, 100, 5000},
-                                 {"fp8.compute_fraction", &p.fp8.compute_fraction, 0.3, 1, Scale::linear},
-                                 {"fp8.serial_ns_per_k", &p.fp8.serial_ns_per_k, 0.2, 8}},
-                                fp8, tile, control));
+                            {{"fp8.quantise_us", &p.fp8.quantise_us, 0.5, 20},
+                             {"fp8.quantise_row_ns", &p.fp8.quantise_row_ns, 0.05, 50},
+                             {"fp8.quantise_gb_s", &p.fp8.quantise_gb_s, 100, 5000},
+                             {"fp8.compute_fraction", &p.fp8.compute_fraction, 0.3, 1, Scale::linear},
+                             {"fp8.serial_ns_per_k", &p.fp8.serial_ns_per_k, 0.2, 8}},
+                            fp8, tile, control));
   }
   return result;
 }
@@ -128,12 +128,13 @@ KernelValidator gemm_validator(Cost cost) {
       .shape_key = shape_key,
       .dtype = [](const Row& row) { return std::string(row.text("gemm_dtype")); },
       .regime = regime,
-      .calibrate = tile ? +[](Gpu& gpu, std::span<const Row> rows, const FitControl& control) {
-                             return fit_params(gpu, gpu.kernels->tile.gemm, rows, true, control);
-                           }
-                        : +[](Gpu& gpu, std::span<const Row> rows, const FitControl& control) {
-                             return fit_params(gpu, gpu.kernels->gemm, rows, false, control);
-                           },
+      .calibrate =
+          tile ? +[](Gpu& gpu, std::span<const Row> rows,
+                     const FitControl&
+                         control) { return fit_params(gpu, gpu.kernels->tile.gemm, rows, true, control); }
+               : +[](Gpu& gpu, std::span<const Row> rows,
+                     const FitControl&
+                         control) { return fit_params(gpu, gpu.kernels->gemm, rows, false, control); },
       .section = tile ? "tile.gemm" : "gemm",
       .source = tile ? +[](KernelBehaviour& b) -> std::string& { return b.tile.gemm.source; }
                      : +[](KernelBehaviour& b) -> std::string& { return b.gemm.source; },

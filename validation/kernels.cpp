@@ -4,6 +4,7 @@
 #include "validation/attention_validate.hpp"
 #include "validation/collective_validate.hpp"
 #include "validation/gemm_validate.hpp"
+#include "validation/layer_rows.hpp"
 #include "validation/moe_validate.hpp"
 
 namespace tessera {
@@ -22,6 +23,8 @@ std::span<const KernelValidator> kernel_validators(Cost cost) {
       custom_allreduce_validator(),
       context_attention_validator(),
       generation_attention_validator(),
+      layer_gemm_validator(),
+      layer_attention_validator(),
   };
   return all;
 }

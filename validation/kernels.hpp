@@ -28,7 +28,7 @@ struct KernelValidator {
   // Fits the kernel's section of gpu.kernels on these rows (the calibration half, covered and fitted ones).
   // Two kernels with one function share their parameters and are fitted on both tables together.
   KernelFit (*calibrate)(Gpu& gpu, std::span<const Row> rows, const FitControl& control);
-  const char* section;  // where the parameters live in the behaviour file
+  const char* section;                       // where the parameters live in the behaviour file
   std::string& (*source)(KernelBehaviour&);  // where the section says what it was fitted to
   // Cost::table: puts a row into a table, and asks a table for a row. An empty answer: the table holds
   // nothing of that kind.

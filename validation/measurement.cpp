@@ -41,11 +41,11 @@ std::string_view trimmed(std::string_view s) {
 
 }  // namespace
 
-MeasurementTable MeasurementTable::load(const std::string& path) {
-  return parse(read_maybe_gzip(path), path);
+MeasurementTable MeasurementTable::load(const std::string& path, bool timed) {
+  return parse(read_maybe_gzip(path), path, timed);
 }
 
-MeasurementTable MeasurementTable::parse(std::string text, const std::string& file) {
+MeasurementTable MeasurementTable::parse(std::string text, const std::string& file, bool timed) {
   MeasurementTable table;
   table.file_ = file;
   table.text_ = std::move(text);
@@ -80,7 +80,7 @@ MeasurementTable MeasurementTable::parse(std::string text, const std::string& fi
   }
   if (table.columns_.empty())
     throw InputError(Location{file, 1, 1}, "is empty, expected a CSV header with latency_ms");
-  table.need_columns({"latency_ms"});
+  if (timed) table.need_columns({"latency_ms"});
   return table;
 }
 

@@ -48,9 +48,9 @@ class Row {
 class MeasurementTable {
  public:
   // Throws InputError: no such file, a broken gzip stream, a row with the wrong number of cells, no
-  // latency_ms.
-  static MeasurementTable load(const std::string& path);
-  static MeasurementTable parse(std::string text, const std::string& file);
+  // latency_ms where the rows are `timed`.
+  static MeasurementTable load(const std::string& path, bool timed = true);
+  static MeasurementTable parse(std::string text, const std::string& file, bool timed = true);
 
   [[nodiscard]] std::size_t size() const { return lines_.size(); }
   [[nodiscard]] Row row(std::size_t index) const { return {*this, index}; }

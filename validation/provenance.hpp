@@ -10,7 +10,7 @@
 namespace tessera {
 
 struct FitRecord {
-  std::string parameter;     // its path in the file, e.g. "gemm.floor_us"
+  std::string parameter;  // its path in the file, e.g. "gemm.floor_us"
   double value = 0;
   double low = 0, high = 0;  // 95 % interval
   // rows: they determine it; pair: only together with another; bound: held by the end of its range; prior:

@@ -1,6 +1,6 @@
-// With the Jacobian J of the residuals in the coordinates of the parameters (value or logarithm), the pull of a
-// row on the robust loss y = w r with w = (1 + (r / width)^2)^-1/2, its slope y' = w^3, noise
-// s^2 = sum y^2 / (n - p) / mean(y') and precision P of what is known beforehand,
+// With the Jacobian J of the residuals in the coordinates of the parameters (value or logarithm), the pull of
+// a row on the robust loss y = w r with w = (1 + (r / width)^2)^-1/2, its slope y' = w^3, noise s^2 = sum y^2
+// / (n - p) / mean(y') and precision P of what is known beforehand,
 //   covariance = s^2 A^-1,  A = J' diag(y') J + s^2 P                     (Gauss-Newton)
 //   or A^-1 (n / (n - p) J' diag(y^2) J + s^2 s^2 P) A^-1     (rows of unequal noise; Huber 1967, White 1980)
 // whichever is larger for a parameter; 95 % at Student's t. P holds the prior, and always the range as a
@@ -48,7 +48,8 @@ class Derivatives {
   [[nodiscard]] Vector column(std::size_t j, double step) const {
     const Parameter& p = parameters_[j];
     const double x = p.coordinate(values_[j]);
-    const double low = std::max(p.coordinate(p.low), x - step), high = std::min(p.coordinate(p.high), x + step);
+    const double low = std::max(p.coordinate(p.low), x - step),
+                 high = std::min(p.coordinate(p.high), x + step);
     return (at(j, high) - at(j, low)) / (high - low);
   }
 
@@ -62,7 +63,8 @@ class Derivatives {
 }  // namespace
 
 Uncertainty uncertainty_of(const std::vector<Parameter>& parameters, const std::vector<double>& values,
-                           std::size_t residual_count, const Residuals& residuals, const FitOptions& options) {
+                           std::size_t residual_count, const Residuals& residuals,
+                           const FitOptions& options) {
   const auto p = static_cast<Eigen::Index>(parameters.size());
   const Derivatives derivatives(parameters, values, residual_count, residuals);
   const Vector r = derivatives.here();
@@ -83,7 +85,8 @@ Uncertainty uncertainty_of(const std::vector<Parameter>& parameters, const std::
   Matrix jacobian(r.size(), p), of_rows;
   Vector sd;
   for (int round = 0; round < 2; ++round) {
-    for (Eigen::Index j = 0; j < p; ++j) jacobian.col(j) = derivatives.column(static_cast<std::size_t>(j), step[j]);
+    for (Eigen::Index j = 0; j < p; ++j)
+      jacobian.col(j) = derivatives.column(static_cast<std::size_t>(j), step[j]);
     Matrix normal = jacobian.transpose() * slopes.asDiagonal() * jacobian;
     normal.diagonal() += noise2 * range;
     of_rows = noise2 * normal.ldlt().solve(Matrix::Identity(p, p));

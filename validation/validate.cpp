@@ -109,6 +109,7 @@ ValidationReport validate(const KernelValidator& kernel, Gpu gpu, const std::vec
   report.kernel = kernel.name;
   report.gpu = gpu.name;
   std::vector<Selected> rows = select(kernel, gpu, tables, options, report);
+  report.usable = rows.size();
   std::optional<FoldedTables> folded;
   if (options.cost == Cost::table) {
     folded.emplace(kernel, gpu, options.folds);
@@ -119,11 +120,12 @@ ValidationReport validate(const KernelValidator& kernel, Gpu gpu, const std::vec
   const std::uint64_t stride =
       options.sample == 0 ? 1 : std::max<std::uint64_t>(1, rows.size() / options.sample);
   std::vector<Prediction> used, in_sample, held_out, out_of_range;
-  GroupedErrors groups;
+  GroupedErrors groups, unseen;
   WorstRows worst(options.worst);
   for (const Selected& s : rows) {
     if (sample_key(s.shape) % stride != 0) continue;
-    const std::optional<OpTime> answer = folded ? folded->look_up(s.row, s.fold_key) : kernel.predict(gpu, s.row);
+    const std::optional<OpTime> answer =
+        folded ? folded->look_up(s.row, s.fold_key) : kernel.predict(gpu, s.row);
     if (!answer) {
       ++report.unsupported;
       continue;
@@ -132,9 +134,10 @@ ValidationReport validate(const KernelValidator& kernel, Gpu gpu, const std::vec
     const double measured = s.row.latency_us();
     const Prediction p{predicted.total, measured};
     used.push_back(p);
-    const bool seen = kernel.fitted(s.row) && (s.fitted == Fitted::all ||
-                                               (s.fitted == Fitted::half && !is_held_out(s.shape)));
+    const bool seen = kernel.fitted(s.row) &&
+                      (s.fitted == Fitted::all || (s.fitted == Fitted::half && !is_held_out(s.shape)));
     (!predicted.in_range ? out_of_range : seen ? in_sample : held_out).push_back(p);
+    if (predicted.in_range && !seen) unseen.add(kernel.dtype(s.row), p);
     groups.add(fmt::format("kernel_source={}", s.row.text("kernel_source")), p);
     groups.add("dtype=" + kernel.dtype(s.row), p);
     groups.add("regime=" + kernel.regime(s.row), p);
@@ -150,6 +153,7 @@ ValidationReport validate(const KernelValidator& kernel, Gpu gpu, const std::vec
   report.in_sample = summarise(in_sample);
   report.held_out = summarise(held_out);
   report.out_of_range = summarise(out_of_range);
+  report.held_out_by_dtype = unseen.summaries();
   report.groups = groups.summaries();
   return report;
 }

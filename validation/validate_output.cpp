@@ -28,7 +28,8 @@ Json terms_of(const OpTime& t) {
 
 std::string line(const std::string& name, const ErrorSummary& s) {
   return fmt::format(
-      "  {:<52} {:>7} rows  median {:>5.1f} %  mean {:>5.1f} %  p90 {:>5.1f} %  bias {:>+6.1f} %  rank {:>6.3f}\n",
+      "  {:<52} {:>7} rows  median {:>5.1f} %  mean {:>5.1f} %  p90 {:>5.1f} %  bias {:>+6.1f} %  rank "
+      "{:>6.3f}\n",
       name, s.rows, s.median_ape, s.mape, s.p90_ape, s.bias, s.rank_correlation);
 }
 

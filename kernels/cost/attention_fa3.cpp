@@ -33,7 +33,7 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
   const ContextLengths lengths(decodes, shape.window);
   const int group = shape.q_heads / shape.kv_heads;
   const bool windowed = shape.window > 0 && shape.window < lengths.longest();
-  const TileShape t = tile(shape.head_dim, group, windowed, is_fp8(shape));
+  const TileShape t = tile(shape.head_dim, group, true, windowed, is_fp8(shape));
   const std::int64_t row_blocks = tiles_of(group, t.m);
   const std::int64_t longest_tiles = tiles_of(lengths.longest(), t.n);
   const int cap = split_cap(true, decodes.sequences, shape.kv_heads, row_blocks, gpu.sms, longest_tiles);
@@ -66,10 +66,10 @@ OpTime decode_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatc
   };
   for (std::size_t i = 0; i < lengths.known(); ++i)
     add(1, static_cast<double>(full[i]),
-        static_cast<double>(window_tiles(lengths.length(i), shape.window, t.n)));
+        static_cast<double>(seen_tiles(lengths.length(i), shape.window, t.n)));
   if (lengths.others() > 0) {
     const auto rest = static_cast<std::int64_t>(std::ceil(lengths.rest()));
-    const double visible = windowed ? static_cast<double>(window_tiles(rest, shape.window, t.n)) : rest_full;
+    const double visible = windowed ? static_cast<double>(seen_tiles(rest, shape.window, t.n)) : rest_full;
     add(static_cast<double>(lengths.others()), rest_full, visible);
   }
   const double heads = static_cast<double>(shape.kv_heads * row_blocks);
@@ -124,7 +124,7 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
     most_keys = std::max(most_keys, decode_longest);
   }
   const bool windowed = shape.window > 0 && shape.window < most_keys;
-  const TileShape t = tile(shape.head_dim, most_queries * group, windowed, is_fp8(shape));
+  const TileShape t = tile(shape.head_dim, most_queries * group, most_queries == 1, windowed, is_fp8(shape));
   const std::int64_t sequences = static_cast<std::int64_t>(chunks.size()) + decodes.sequences;
   const int cap = split_cap(false, sequences, shape.kv_heads, tiles_of(most_queries * group, t.m), gpu.sms,
                             tiles_of(most_keys, t.n));
@@ -136,7 +136,8 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
   if (decodes.sequences > 0) {
     const double mean = static_cast<double>(decodes.kv_tokens) / static_cast<double>(decodes.sequences);
     mean_tiles = decodes.longest.empty() ? std::ceil(mean / t.n) : mean / t.n + 0.5;
-    mean_visible = windowed ? std::min(mean_tiles, static_cast<double>(shape.window) / t.n + 1) : mean_tiles;
+    mean_visible =
+        windowed ? std::min(mean_tiles, std::ceil(static_cast<double>(shape.window) / t.n)) : mean_tiles;
     planned +=
         static_cast<std::int64_t>(mean_tiles * static_cast<double>(decodes.sequences * tiles_of(group, t.m)));
   }
@@ -144,7 +145,7 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
 
   double ctas = 0, work_tiles = 0, longest_cta = 0, most_splits = 1, partial_rows = 0;
   for (const PrefillChunk& chunk : chunks) {
-    const CausalBlocks c{chunk.tokens, chunk.history, group, shape.window, t};
+    const CausalBlocks c{chunk.tokens, chunk.history, group, windowed ? shape.window : 0, t, true};
     const int splits = splits_of(tiles_of(c.keys(), t.n), per_cta, cap);
     ctas += static_cast<double>(c.row_blocks() * splits);
     work_tiles += static_cast<double>(c.total_tiles());
@@ -158,7 +159,7 @@ OpTime mixed_time(const Gpu& gpu, const AttentionShape& shape, const DecodeBatch
     ctas += n * splits;
     work_tiles += n * mean_visible;
     longest_cta = std::max(
-        longest_cta, static_cast<double>(tiles_of(window_tiles(decode_longest, shape.window, t.n),
+        longest_cta, static_cast<double>(tiles_of(seen_tiles(decode_longest, shape.window, t.n),
                                                   splits_of(tiles_of(decode_longest, t.n), per_cta, cap))));
     most_splits = std::max(most_splits, static_cast<double>(splits));
     if (splits > 1) partial_rows += static_cast<double>(decodes.sequences * splits);

@@ -57,6 +57,10 @@ Traffic traffic_of(const Gpu& gpu, const GemmParams& p, const GemmShape& s) {
 // fp8 activations and weights on fp8 tensor cores; other cards convert the weights and multiply in bf16.
 bool multiplies_fp8(const Gpu& gpu, DType type) { return type == DType::fp8 && gpu.fp8_flops_per_clk_sm > 0; }
 
+bool keeps_small_whole(const Gpu& gpu) {
+  return gpu.architecture == "ada" || gpu.architecture == "blackwell-gb20x";
+}
+
 }  // namespace
 
 double gemm_floor_us(const Gpu& gpu, const GemmShape& s) {
@@ -93,6 +97,8 @@ void rank(const Gpu& gpu, const GemmParams& p, const GemmShape& s, std::span<Can
                                 : s.m == 1 ? p.gemv_serial_ns_per_k
                                            : p.serial_ns_per_k);
 
+  const bool whole_k =
+      (fp8 && !p.fp8.split_k) || (keeps_small_whole(gpu) && too_small_to_split(s.m, s.n, s.k));
   const Traffic bytes = traffic_of(gpu, p, s);
   const double hbm = bytes.hbm / (gpu.hbm_bytes_per_us() * p.hbm_fraction);
 
@@ -104,7 +110,7 @@ void rank(const Gpu& gpu, const GemmParams& p, const GemmShape& s, std::span<Can
     const double occupancy = ctas_per_sm(tile);
     const double area = static_cast<double>(tile.bm) * tile.bn;
     for (const int splits : kGemmSplits) {
-      if (!split_suits(splits, s.k) || (splits > 1 && fp8 && !p.fp8.split_k)) break;
+      if (!split_suits(splits, s.k) || (splits > 1 && whole_k)) break;
       const double fix_up =
           splits == 1 ? 0 : p.split_us + kFixUpShare * kFixUpBytes * m * n * splits / l2_rate;
       if (p.floor_us + fix_up >= worst.total) break;  // more splits only add to it

@@ -25,7 +25,8 @@ OpTime at_utilisation(OpTime time, const MeasuredCurve& curve, double size, doub
 }  // namespace
 
 KernelTable::MoeKey KernelTable::key_of(const MoeShape& s) {
-  return {s.hidden, s.expert_width, s.experts, s.top_k, s.tp, s.ep, s.gated, measured_as(s.dtype), s.power_law};
+  return {s.hidden, s.expert_width,       s.experts,  s.top_k, s.tp, s.ep,
+          s.gated,  measured_as(s.dtype), s.power_law};
 }
 
 void KernelTable::add_moe(const MoeShape& shape, double us) {

@@ -10,8 +10,8 @@
 
 namespace tessera {
 
-// ln u over log2 of the size, linear between neighbours, held beyond the ends. Sizes measured twice count with
-// their mean.
+// ln u over log2 of the size, linear between neighbours, held beyond the ends. Sizes measured twice count
+// with their mean.
 class MeasuredCurve {
  public:
   void add(double size, double log_utilisation) {

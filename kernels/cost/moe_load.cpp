@@ -42,6 +42,39 @@ std::vector<double> assignments_per_expert(const MoeShape& s) {
   return loads;
 }
 
+constexpr double kDrawnExponent = 1.2, kDrawnRange = 100;
+
+// Chances of the experts, summing to top_k, none above 1.
+std::vector<double> chances(const MoeShape& s) {
+  std::vector<double> p(static_cast<std::size_t>(s.experts));
+  for (int i = 0; i < s.experts; ++i)
+    p[static_cast<std::size_t>(i)] =
+        power_law_quantile((i + 0.5) / s.experts, kDrawnExponent, 1, kDrawnRange);
+  // What the most popular cannot take goes to the others, in proportion.
+  double certain = 0;
+  while (true) {
+    double sum = 0;
+    for (const double x : p) sum += x < 1e300 ? x : 0;
+    const double scale = (s.top_k - certain) / sum;
+    bool more = false;
+    for (double& x : p)
+      if (x < 1e300 && x * scale >= 1) x = 1e301, ++certain, more = true;
+    if (more && certain < s.top_k) continue;
+    for (double& x : p) x = x >= 1e300 ? 1 : certain < s.top_k ? x * scale : 0;
+    return p;
+  }
+}
+
+ExpertLoad drawn_load(const MoeShape& s) {
+  ExpertLoad load;
+  const auto tokens = static_cast<double>(s.tokens);
+  for (const double p : chances(s)) {
+    const double touched = p >= 1 ? 1 : -std::expm1(tokens * std::log1p(-p));
+    if (touched > 0) load.groups.push_back({touched / s.ep, tokens * p / touched});
+  }
+  return load;
+}
+
 std::uint64_t next_random(std::uint64_t& state) {  // splitmix64
   std::uint64_t z = state += 0x9e3779b97f4a7c15ULL;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
@@ -93,6 +126,7 @@ double ExpertLoad::padded_rows(int bm) const {
 
 ExpertLoad expert_load(const MoeShape& s) {
   TESSERA_CHECK(s.experts % s.ep == 0, "ranks hold equal numbers of experts");
+  if (s.drawn) return drawn_load(s);
   if (s.power_law > 0) return heaviest_rank(assignments_per_expert(s), s.ep);
   const double local = static_cast<double>(s.experts) / s.ep;
   const double assignments = static_cast<double>(s.tokens) * s.top_k / s.ep;

@@ -19,6 +19,7 @@ struct MoeShape {
   bool gated = true;
   DType dtype = DType::bf16;
   double power_law = 0;  // 0: balanced; else the exponent alpha of the expert popularity
+  bool drawn = false;    // every token draws its experts by popularity, as in serving; power_law is not used
 };
 
 // Experts of one rank with their assignments, as groups of equal experts. Counts may be fractions: they are
@@ -37,6 +38,9 @@ struct ExpertLoad {
 
 // Balanced: every expert the same, as far as assignments go round. Power law: experts draw their popularity x
 // from density x^-alpha on [1, 0.8 tokens], scaled to tokens x top_k; the rank is the one with most work.
+// Drawn: expert i gets a token with probability p_i, so it has work with 1 - (1 - p_i)^tokens; the p_i stand
+// at the quantiles of density x^-1.2 on [1, 100], the law the public tables sample decode loads from. A batch
+// of a few tokens then touches far fewer experts than it has assignments. Ranks are taken as equally popular.
 ExpertLoad expert_load(const MoeShape& shape);
 
 }  // namespace tessera

@@ -14,9 +14,9 @@
 
 namespace tessera::fa3 {
 
-constexpr TileShape tile(int head_dim, std::int64_t packed_rows, bool active_window, bool fp8) {
-  const bool small =
-      packed_rows <= 64 && !active_window && (head_dim <= 64 || (head_dim > 96 && head_dim <= 128));
+constexpr TileShape tile(int head_dim, std::int64_t packed_rows, bool decode, bool active_window, bool fp8) {
+  const bool small = packed_rows <= 64 && !active_window &&
+                     ((decode && head_dim <= 64) || (head_dim > 96 && head_dim <= 128));
   if (fp8) {
     if (small) return {64, head_dim <= 64 ? 128 : 96};
     if (head_dim <= 64) return {192, 160};
@@ -50,6 +50,10 @@ constexpr TileShape dense_tile(int head_dim, int v_head_dim, bool causal, bool l
 constexpr bool one_warpgroup(int head_dim, std::int64_t rows, bool fp8) {
   return !fp8 && head_dim > 96 && head_dim <= 128 && rows <= 64;
 }
+// Key tiles of a decode: from the first key its window holds.
+constexpr std::int64_t seen_tiles(std::int64_t keys, std::int64_t window, std::int64_t n) {
+  return tiles_of(window > 0 ? std::min(keys, window) : keys, n);
+}
 // Two stages of K and V beside Q, 2 bytes an element.
 constexpr std::int64_t smem_bytes(TileShape t, int head_dim, int v_head_dim, double element_bytes) {
   const std::int64_t elements =
@@ -76,6 +80,9 @@ constexpr std::int64_t section_planes(std::int64_t keys, std::int64_t token_byte
   return planes * heads_per_kv;
 }
 
+// Heads of an unsplit sequence whose keys fit this many bytes run side by side, longest rows first.
+inline constexpr double kRaggedSection = 8 << 20;
+
 inline constexpr std::int64_t kGraphBatch = 512;      // vLLM's largest captured batch
 inline constexpr int kGraphSplits = 32;               // and the split cap it sets for it
 inline constexpr std::int64_t kScheduledBatch = 992;  // sequences the metadata kernel can plan for
@@ -85,7 +92,19 @@ constexpr int heuristic_splits(std::int64_t kv_heads, std::int64_t row_blocks, s
                                std::int64_t key_tiles) {
   const std::int64_t blocks = kv_heads * row_blocks;
   if (static_cast<double>(blocks) >= 0.8 * static_cast<double>(sms) || key_tiles <= 4) return 1;
-  return best_split_count(blocks, sms, key_tiles, 128, false);
+  if (key_tiles <= 8 && blocks >= 32) return 1;
+  // Splits of fewer than four tiles count 15 % less; the first within 5 % of the best is taken.
+  const auto limit = static_cast<int>(std::min<std::int64_t>({128, sms, key_tiles}));
+  const auto efficiency = [&](int s) {
+    const std::int64_t work = blocks * s;
+    const double e = static_cast<double>(work) / static_cast<double>(tiles_of(work, sms) * sms);
+    return key_tiles / s < 4 ? 0.85 * e : e;
+  };
+  double best = 0;
+  for (int s = 1; s <= limit; ++s) best = std::max(best, efficiency(s));
+  for (int s = 1; s <= limit; ++s)
+    if (efficiency(s) >= 0.95 * best) return s;
+  return 1;
 }
 
 // Dense tensors without a mask are also split, into parts of 50 MB, where one KV head's keys exceed L2 and

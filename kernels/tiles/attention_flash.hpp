@@ -27,13 +27,15 @@ enum class Numbering : std::uint8_t {
   rows_sequences_heads,         // FA2
   rows_splits_heads_sequences,  // FA2 split, FA3 static
   sections,                     // FA3 causal: heads of one section that fits L2, splits, rows descending
-  ragged,                       // FA3 varlen: splits, heads, rows descending, sequences; no empty CTAs
+  ragged,  // FA3 varlen, no empty CTAs: rows descending, splits, heads, sequences; an unsplit sequence goes
+           // by sections of heads, with rows descending inside
 };
 
 template <template <class> class List>
 struct BasicFlashForward {
   struct Cta {
     std::int64_t steps = 0;
+    std::int64_t first_key = 0;  // where tile 0 begins
     std::int64_t last_tile = 0;  // walked down from here
     std::int64_t keys = 0;
     std::int64_t q_plane = 0, kv_plane = 0, partial_plane = 0;
@@ -52,8 +54,10 @@ struct BasicFlashForward {
   int most_splits = 1;                 // of the launch: partial buffers are that deep
   List<std::int32_t> splits;           // of each sequence; empty: most_splits for all
   bool split_from_key_zero = false;    // FA2: cuts all tiles of the sequence, FA3 those the row block sees
+  bool tiles_from_window = false;      // FA3: tile 0 of a row block is at the first key its window holds
   bool zeroes_empty_partials = false;  // FA2 writes zeros where a split has no keys
   std::int64_t section = 1;            // planes of one L2 section
+  std::int64_t section_tiles = 0;      // ragged: key tiles one section holds; 0: all heads are one
 
   // Call once after the fields above are set: sizes of the grid.
   void number_ctas();
@@ -76,9 +80,12 @@ struct BasicFlashForward {
   [[nodiscard]] CtaResources resources() const { return cta_resources; }
   [[nodiscard]] CtaOrder order() const { return cta_order; }
   [[nodiscard]] constexpr Cta cta(std::int64_t number) const;
-  // Key tiles [begin, end) that `count` rows from `row` on see.
+  // Key tiles [begin, end) that `count` rows from `row` on see, counted from key_origin().
   [[nodiscard]] constexpr KeyRange visible_tiles(const AttentionSequence& s, std::int64_t row,
                                                  std::int64_t count) const;
+  [[nodiscard]] constexpr std::int64_t key_origin(const AttentionSequence& s, std::int64_t row) const {
+    return tiles_from_window ? problem.visible(s.keys - s.queries + row / group(), s.keys).begin : 0;
+  }
   // What the CTA of one row block and split walks.
   [[nodiscard]] constexpr Cta cta_at(std::int64_t sequence, std::int64_t head, std::int64_t block,
                                      std::int64_t split) const;
@@ -93,6 +100,7 @@ struct BasicFlashForward {
     to.tile = tile, to.packed = packed, to.numbering = numbering, to.cta_order = cta_order;
     to.cta_resources = cta_resources, to.most_splits = most_splits, to.splits = place(splits);
     to.split_from_key_zero = split_from_key_zero, to.zeroes_empty_partials = zeroes_empty_partials;
+    to.tiles_from_window = tiles_from_window, to.section_tiles = section_tiles;
     to.section = section, to.ctas_ = ctas_, to.row_blocks_ = row_blocks_, to.first_ = place(first_);
     return to;
   }
@@ -112,7 +120,7 @@ struct BasicFlashForward {
   template <class V>
   void step(const Cta& c, std::int64_t step, V& v) const {
     const std::int64_t t = c.last_tile - step;
-    const std::int64_t key = t * tile.n;
+    const std::int64_t key = c.first_key + t * tile.n;
     TileRef kv{.tensor = Tensor::k,
                .rows = static_cast<std::int32_t>(std::min<std::int64_t>(tile.n, c.keys - key)),
                .cols = problem.head_dim,
@@ -152,6 +160,9 @@ struct BasicFlashForward {
   }
 
  private:
+  // Heads of an unsplit sequence that run side by side: at most 16, a power of two.
+  [[nodiscard]] constexpr std::int64_t section_heads(std::int64_t sequence) const;
+
   std::int64_t ctas_ = 0;
   std::int64_t row_blocks_ = 0;  // of the longest sequence
   List<std::int64_t> first_;     // ragged: CTAs before each sequence
@@ -193,8 +204,26 @@ constexpr typename BasicFlashForward<List>::Cta BasicFlashForward<List>::cta(std
   const auto after = std::upper_bound(first_.begin(), first_.end(), number);
   const std::int64_t sequence = after - first_.begin() - 1;
   rest = number - first_[static_cast<std::size_t>(sequence)];
-  const std::int64_t split = take(rest, splits_of(sequence)), head = take(rest, heads());
-  return cta_at(sequence, head, tiles_of(rows(sequence), tile.m) - 1 - rest, split);
+  const std::int64_t blocks = tiles_of(rows(sequence), tile.m);
+  if (splits_of(sequence) > 1) {
+    const std::int64_t block = take(rest, blocks), split = take(rest, splits_of(sequence));
+    return cta_at(sequence, rest, blocks - 1 - block, split);
+  }
+  const std::int64_t together = section_heads(sequence);
+  const std::int64_t before = rest / (together * blocks) * together;
+  rest -= before * blocks;
+  const std::int64_t head = before + take(rest, std::min(together, heads() - before));
+  return cta_at(sequence, head, blocks - 1 - rest, 0);
+}
+
+template <template <class> class List>
+constexpr std::int64_t BasicFlashForward<List>::section_heads(std::int64_t sequence) const {
+  if (section_tiles == 0) return heads();
+  const std::int64_t tiles =
+      std::max<std::int64_t>(1, tiles_of(problem.sequences[static_cast<std::size_t>(sequence)].keys, tile.n));
+  std::int64_t together = 16;
+  while (together > 1 && tiles * together > section_tiles) together /= 2;
+  return std::min<std::int64_t>(together, heads());
 }
 
 template <template <class> class List>
@@ -213,6 +242,7 @@ constexpr typename BasicFlashForward<List>::Cta BasicFlashForward<List>::cta_at(
   c.rows = static_cast<std::int32_t>(std::clamp<std::int64_t>(s.queries * g - c.first_row, 0, tile.m));
   if (c.rows == 0) return c;
   c.keys = s.keys;
+  c.first_key = key_origin(s, c.first_row);
   c.q_plane = sequence * heads() + head;
   c.kv_plane = sequence * problem.kv_heads + (packed ? head : head / problem.group());
   c.partial_plane = split * planes() + c.q_plane;
@@ -229,17 +259,18 @@ constexpr typename BasicFlashForward<List>::Cta BasicFlashForward<List>::cta_at(
   c.steps = std::max<std::int64_t>(0, end - begin);
   c.last_tile = end - 1;
   const std::int64_t start = s.keys - s.queries;  // position of query 0
-  c.masked_from = problem.visible(start + c.first_row / g, s.keys).end / tile.n;
-  c.masked_until = tiles_of(problem.visible(start + (c.first_row + c.rows - 1) / g, s.keys).begin, tile.n);
+  c.masked_from = (problem.visible(start + c.first_row / g, s.keys).end - c.first_key) / tile.n;
+  c.masked_until =
+      tiles_of(problem.visible(start + (c.first_row + c.rows - 1) / g, s.keys).begin - c.first_key, tile.n);
   return c;
 }
 
 template <template <class> class List>
 constexpr KeyRange BasicFlashForward<List>::visible_tiles(const AttentionSequence& s, std::int64_t row,
                                                           std::int64_t count) const {
-  const std::int64_t start = s.keys - s.queries;
-  return {problem.visible(start + row / group(), s.keys).begin / tile.n,
-          tiles_of(problem.visible(start + (row + count - 1) / group(), s.keys).end, tile.n)};
+  const std::int64_t start = s.keys - s.queries, origin = key_origin(s, row);
+  return {(problem.visible(start + row / group(), s.keys).begin - origin) / tile.n,
+          tiles_of(problem.visible(start + (row + count - 1) / group(), s.keys).end - origin, tile.n)};
 }
 
 template <template <class> class List>

@@ -132,13 +132,15 @@ void plan_dense(FlashForward& f, const Extent& e, const FlashCard& card, bool lo
 void plan_ragged(FlashForward& f, const Extent& e, const FlashCard& card, bool local, bool fp8) {
   const AttentionProblem& p = f.problem;
   const std::int64_t rows = e.most_queries * p.group();
-  f.tile = tile(p.head_dim, rows, local, fp8);
+  f.tile = tile(p.head_dim, rows, e.most_queries == 1, local, fp8);
   f.packed = true;
   // The host plans with the keys one row block can load, the device below with whole contexts.
   const std::int64_t loaded = local ? std::min(e.most_keys, p.window + f.tile.m) : e.most_keys;
   f.most_splits = split_cap(e.most_queries == 1, e.sequences, p.kv_heads, tiles_of(rows, f.tile.m), card.sms,
                             tiles_of(loaded, f.tile.n));
   f.numbering = Numbering::ragged;
+  const double tile_bytes = f.tile.n * (p.head_dim + p.v_head_dim) * p.kv_element_bytes;
+  if (p.causal || local) f.section_tiles = static_cast<std::int64_t>(kRaggedSection / tile_bytes);
   f.cta_order = CtaOrder::work_queue;
   std::int64_t block_tiles = 0;
   for (const AttentionSequence& s : p.sequences)
@@ -157,6 +159,7 @@ FlashLaunch launch(const AttentionProblem& problem, const FlashCard& card) {
   FlashLaunch launch;
   FlashForward& f = launch.forward;
   f.problem = problem;
+  f.tiles_from_window = local;
   if (problem.page_tokens == 0 && e.equal)
     plan_dense(f, e, card, local, fp8);
   else

@@ -41,15 +41,20 @@ struct CausalBlocks {
   std::int64_t group = 1;    // query heads packed into one row block; 1 when not packed
   std::int64_t window = 0;
   TileShape tile;
+  bool from_window = false;  // FA3: a row block's first tile begins at the first key its window holds
 
   [[nodiscard]] constexpr std::int64_t row_blocks() const { return tiles_of(queries * group, tile.m); }
   [[nodiscard]] constexpr std::int64_t keys() const { return history + queries; }
 
   // Key tiles visited by row block `block`.
-  [[nodiscard]] constexpr std::int64_t tiles(std::int64_t block) const { return end(block) - begin(block); }
+  [[nodiscard]] constexpr std::int64_t tiles(std::int64_t block) const {
+    if (from_window && window > 0) return tiles_of(keys_until(block) - first_key(block), tile.n);
+    return end(block) - begin(block);
+  }
   // ... by all row blocks together.
   [[nodiscard]] constexpr std::int64_t total_tiles() const {
     const std::int64_t blocks = row_blocks();
+    if (from_window && window > 0 && first_windowed_block() < blocks) return total_from_window();
     // Every block but the last ends inside the keys: end = floor((G (history + N) + (i + 1) M - 1) / (G N)).
     std::int64_t sum =
         floor_sum(blocks - 1, group * tile.n, tile.m, group * (history + tile.n) + tile.m - 1) +
@@ -74,13 +79,28 @@ struct CausalBlocks {
   }
 
  private:
+  [[nodiscard]] constexpr std::int64_t keys_until(std::int64_t block) const {
+    return history + std::min(queries - 1, ((block + 1) * tile.m - 1) / group) + 1;
+  }
+  [[nodiscard]] constexpr std::int64_t first_key(std::int64_t block) const {
+    return std::max<std::int64_t>(0, history + block * tile.m / group - window + 1);
+  }
   [[nodiscard]] constexpr std::int64_t end(std::int64_t block) const {
-    const std::int64_t last_query = std::min(queries - 1, ((block + 1) * tile.m - 1) / group);
-    return tiles_of(history + last_query + 1, tile.n);
+    return tiles_of(keys_until(block), tile.n);
   }
   [[nodiscard]] constexpr std::int64_t begin(std::int64_t block) const {
-    if (window == 0) return 0;
-    return std::max<std::int64_t>(0, history + block * tile.m / group - window + 1) / tile.n;
+    return window == 0 ? 0 : first_key(block) / tile.n;
+  }
+  // Blocks from the first whose window has left key 0 see the window and their own queries, of which there
+  // are floor((M - 1) / G) or one more beyond the first.
+  [[nodiscard]] constexpr std::int64_t total_from_window() const {
+    const std::int64_t blocks = row_blocks(), first = first_windowed_block(), inner = blocks - 1 - first;
+    const std::int64_t fewest = (tile.m - 1) / group;
+    const std::int64_t more = floor_sum(inner, group, tile.m, (first + 1) * tile.m - 1) -
+                              floor_sum(inner, group, tile.m, first * tile.m) - inner * fewest;
+    return floor_sum(first, group * tile.n, tile.m, group * (history + tile.n) + tile.m - 1) +
+           (inner - more) * tiles_of(fewest + window, tile.n) + more * tiles_of(fewest + 1 + window, tile.n) +
+           tiles(blocks - 1);
   }
   // First row block whose window no longer reaches key 0.
   [[nodiscard]] constexpr std::int64_t first_windowed_block() const {
@@ -90,14 +110,11 @@ struct CausalBlocks {
 };
 
 // The smallest split count whose wave efficiency is within 85 % of the best, as FlashAttention's
-// num_splits_heuristic picks it: efficiency of s is w / ceil(w) with w = blocks s / slots. With
-// `only_shortening` (FA2) s counts only if it shortens the longest split.
-constexpr int best_split_count(std::int64_t blocks, std::int64_t slots, std::int64_t key_tiles, int most,
-                               bool only_shortening = true) {
+// num_splits_heuristic of FA2 picks it: efficiency of s is w / ceil(w) with w = blocks s / slots, and s
+// counts only if it shortens the longest split.
+constexpr int best_split_count(std::int64_t blocks, std::int64_t slots, std::int64_t key_tiles, int most) {
   const auto limit = static_cast<int>(std::min<std::int64_t>({most, slots, key_tiles}));
-  const auto counts = [&](int s) {
-    return !only_shortening || s == 1 || tiles_of(key_tiles, s) != tiles_of(key_tiles, s - 1);
-  };
+  const auto counts = [&](int s) { return s == 1 || tiles_of(key_tiles, s) != tiles_of(key_tiles, s - 1); };
   const auto efficiency = [&](int s) {
     const std::int64_t work = blocks * s;
     return static_cast<double>(work) / static_cast<double>(tiles_of(work, slots) * slots);

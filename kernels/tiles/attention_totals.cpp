@@ -11,6 +11,7 @@ std::int64_t bytes(std::int64_t elements, double each) {
 
 struct RowBlock {
   std::int64_t rows;
+  std::int64_t origin;  // key of tile 0
   KeyRange tiles;       // visible
   std::int64_t filled;  // splits that have keys
 };
@@ -23,7 +24,7 @@ void for_each_block(const FlashForward& p, F&& f) {
     const std::int64_t rows = s.queries * p.group(), splits = p.splits_of(i);
     for (std::int64_t row = 0; row < rows; row += p.tile.m) {
       const std::int64_t count = std::min<std::int64_t>(p.tile.m, rows - row);
-      RowBlock b{count, p.visible_tiles(s, row, count), 0};
+      RowBlock b{count, p.key_origin(s, row), p.visible_tiles(s, row, count), 0};
       const std::int64_t tiles = b.tiles.end - b.tiles.begin;
       if (tiles > 0 && p.split_from_key_zero && splits > 1) {
         const std::int64_t each = tiles_of(tiles_of(s.keys, p.tile.n), splits);
@@ -46,7 +47,7 @@ Traffic totals_of(const FlashForward& p) {
     const std::int64_t splits = p.splits_of(i),
                        tiles = std::max<std::int64_t>(0, b.tiles.end - b.tiles.begin);
     const std::int64_t keys =
-        tiles > 0 ? std::min(s.keys, b.tiles.end * p.tile.n) - b.tiles.begin * p.tile.n : 0;
+        tiles > 0 ? std::min(s.keys - b.origin, b.tiles.end * p.tile.n) - b.tiles.begin * p.tile.n : 0;
     t.add_read(Tensor::q, bytes(heads * b.filled * b.rows * a.head_dim, a.element_bytes));
     t.add_read(Tensor::k, bytes(heads * keys * a.head_dim, a.kv_element_bytes));
     t.add_read(Tensor::v, bytes(heads * keys * a.v_head_dim, a.kv_element_bytes));

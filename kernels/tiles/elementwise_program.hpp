@@ -31,6 +31,7 @@ struct ElementwiseProgram {
   [[nodiscard]] constexpr std::int32_t chunk_elements() const {
     return static_cast<std::int32_t>(threads * 16 / element_bytes);
   }
+  static constexpr bool touched_once(Tensor) { return true; }
   [[nodiscard]] constexpr std::int64_t ctas() const { return tiles_of(elements, chunk_elements()); }
   [[nodiscard]] CtaOrder order() const { return CtaOrder::in_order; }
   [[nodiscard]] CtaResources resources() const { return {threads, 32, 0, 1}; }
@@ -74,6 +75,7 @@ struct NormProgram {
   bool residual = false;
   double element_bytes = 2;
 
+  static constexpr bool touched_once(Tensor t) { return t == Tensor::output; }
   [[nodiscard]] std::int64_t ctas() const { return rows; }
   [[nodiscard]] CtaOrder order() const { return CtaOrder::in_order; }
   [[nodiscard]] CtaResources resources() const { return {std::min(1024, tiles32(hidden)), 32, 0, 1}; }

@@ -28,6 +28,7 @@ struct GemmProgram {
   [[nodiscard]] constexpr std::int64_t tile_rows() const { return ceil_div(m, tile.bm); }
   [[nodiscard]] constexpr std::int64_t tile_cols() const { return ceil_div(n, tile.bn); }
   [[nodiscard]] constexpr std::int64_t ctas() const { return tile_rows() * tile_cols() * splits; }
+  static constexpr bool touched_once(Tensor t) { return t == Tensor::c || t == Tensor::c_partial; }
   [[nodiscard]] constexpr CtaOrder order() const { return CtaOrder::in_order; }
   [[nodiscard]] CtaResources resources() const {
     const int resident = static_cast<int>(ctas_per_sm(tile));
@@ -46,16 +47,28 @@ struct GemmProgram {
     std::int64_t first_k = 0, last_k = 0;      // elements [first, last)
     std::int32_t rows = 0, cols = 0;           // of the output tile that exist
   };
-  [[nodiscard]] constexpr Cta cta(std::int64_t number) const {
-    const std::int64_t tiles = tile_rows() * tile_cols();
-    const std::int64_t split = number / tiles, at = number % tiles;
-    const std::int64_t band = at / (kBand * tile_cols());
-    const std::int64_t rows = std::min(kBand, tile_rows() - band * kBand);
-    const std::int64_t inside = at - band * kBand * tile_cols();
+  // Whether two CTAs move and multiply the same, elsewhere.
+  static constexpr bool alike(const Cta& x, const Cta& y) {
+    return x.rows == y.rows && x.cols == y.cols && x.last_k - x.first_k == y.last_k - y.first_k;
+  }
+  // What does not depend on the CTA, worked out once a launch.
+  struct Grid {
+    std::int64_t tile_rows, tile_cols, tiles, split_k;
+  };
+  [[nodiscard]] constexpr Grid grid() const {
+    return {tile_rows(), tile_cols(), tile_rows() * tile_cols(), k_per_split(k, splits)};
+  }
+  [[nodiscard]] constexpr Cta cta(std::int64_t number) const { return cta(number, grid()); }
+  [[nodiscard]] constexpr Cta cta(std::int64_t number, const Grid& g) const {
+    const std::int64_t split = splits == 1 ? 0 : number / g.tiles, at = number - split * g.tiles;
+    const std::int64_t band = g.tile_rows <= kBand ? 0 : at / (kBand * g.tile_cols);
+    const std::int64_t rows = std::min(kBand, g.tile_rows - band * kBand);
+    const std::int64_t inside = at - band * kBand * g.tile_cols;
     Cta c;
-    c.row = band * kBand + inside % rows, c.col = inside / rows, c.split = split;
-    c.first_k = std::min(k, split * k_per_split(k, splits));
-    c.last_k = std::min(k, c.first_k + k_per_split(k, splits));
+    c.col = rows == kBand ? inside / kBand : inside / rows;
+    c.row = band * kBand + inside - c.col * rows, c.split = split;
+    c.first_k = std::min(k, split * g.split_k);
+    c.last_k = std::min(k, c.first_k + g.split_k);
     c.steps = ceil_div(c.last_k - c.first_k, kGemmKStep);
     c.rows = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bm, m - c.row * tile.bm));
     c.cols = static_cast<std::int32_t>(std::min<std::int64_t>(tile.bn, n - c.col * tile.bn));

@@ -82,6 +82,9 @@ void EngineProfile::describe(Fields& f) {
   f.field("name", name, {.doc = "name of this file", .required = true});
   f.field("source", source, {.doc = "where the figures come from, and how sure they are", .required = true});
 
+  f.field("host_source", host_source, {.doc = "what the host times were fitted on; empty: see source"});
+
+  f.choice("scheduler", scheduler, {"vllm", "sarathi", "sglang"}, {.doc = "how the engine composes steps"});
   f.field("async_depth", async_depth,
           {.doc = "steps in flight at once; 1: synchronous", .min = 1, .max = 8, .required = true});
   f.field("host_base_us", host_base_us,

@@ -60,7 +60,9 @@ struct AdmissionRule {
 struct EngineProfile {
   std::string name;
   std::string source;
+  std::string host_source;  // what the host times were fitted on, where that is not `source`
 
+  std::string scheduler = "vllm";  // how the engine composes its steps
   int async_depth = 1;
   double host_base_us = 0;
   double host_per_sequence_us = 0;

@@ -52,8 +52,12 @@ struct ExplainOptions {
   std::vector<std::string> compare;      // shapes (kv)
   std::vector<std::int64_t> batches{0};  // 0: as many as fit
   std::int64_t seats = 256;
-  std::string layers;           // "16-31": a pipeline stage (kv)
-  std::string prefix = "2048";  // tokens all sequences share (cascade)
+  std::string layers;              // "16-31": a pipeline stage (kv)
+  std::vector<std::string> links;  // devices (tier)
+  double tflops = 0;               // of one GPU (tier); 0: its datasheet's
+  std::string engine = "vllm-0.19";
+  std::string copy_unit = "layer";  // (swap)
+  std::string prefix = "2048";      // tokens all sequences share (cascade)
   bool json = false;
 };
 int explain_command(const ExplainOptions& options);
@@ -61,6 +65,8 @@ int explain_command(const ExplainOptions& options);
 struct Model;
 int explain_kv_compare(const ExplainOptions& options, const Model& model);
 int explain_kv_claims(const ExplainOptions& options);
+int explain_tier(const ExplainOptions& options, const Model& model);
+int explain_swap(const ExplainOptions& options, const Model& model);
 int explain_cascade(const ExplainOptions& options, const Model& model);
 
 int list_command(const std::string& what, bool json);

@@ -147,9 +147,11 @@ int explain_command(const ExplainOptions& options) {
   if (options.what == "kv") return explain_kv_command(options);
   if (options.what == "capacity") return explain_capacity_command(options);
   if (options.what == "cascade") return explain_cascade(options, model_of(options));
-  throw InputError(fmt::format("explain: '{}' is not known, expected kv, capacity, cascade or kv-claims{}",
-                               options.what,
-                               did_you_mean(options.what, {"kv", "capacity", "cascade", "kv-claims"})));
+  if (options.what == "tier") return explain_tier(options, model_of(options));
+  if (options.what == "swap") return explain_swap(options, model_of(options));
+  const std::vector<std::string> known{"kv", "capacity", "cascade", "kv-claims", "tier", "swap"};
+  throw InputError(fmt::format("explain: '{}' is not known, expected one of {}{}", options.what,
+                               join(known, ", "), did_you_mean(options.what, known)));
 }
 
 }  // namespace tessera

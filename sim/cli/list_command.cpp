@@ -101,7 +101,9 @@ int list_command(const std::string& what, bool json) {
             "vLLM v1: running requests first, chunked prefill in one token budget, preemption by recompute"},
            {"sarathi",
             "Sarathi-Serve: the same budget, blocks for a whole prompt taken at once; see also "
-            "engine.profile sarathi"}},
+            "engine.profile sarathi"},
+           {"sglang",
+            "SGLang: prompts first, in steps of their own up to the token budget; decodes wait meanwhile"}},
           json);
   } else if (what == "formats") {
     std::vector<std::pair<std::string, std::string>> entries;
@@ -116,13 +118,15 @@ int list_command(const std::string& what, bool json) {
     names(config_folder("engines"), json);
   else if (what == "fabrics")
     names(config_folder("fabrics"), json);
+  else if (what == "tiers")
+    names(config_folder("tiers"), json);
   else
     throw InputError(fmt::format(
-        "list: '{}' is not known, expected gpus, models, shapes, policies, schedulers, formats, engines or "
-        "fabrics{}",
+        "list: '{}' is not known, expected gpus, models, shapes, policies, schedulers, formats, engines, "
+        "fabrics or tiers{}",
         what,
-        did_you_mean(
-            what, {"gpus", "models", "shapes", "policies", "schedulers", "formats", "engines", "fabrics"})));
+        did_you_mean(what, {"gpus", "models", "shapes", "policies", "schedulers", "formats", "engines",
+                            "fabrics", "tiers"})));
   return kOk;
 }
 

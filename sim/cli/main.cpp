@@ -121,9 +121,10 @@ int run(int argc, char** argv) {
 
   ExplainOptions explain_options;
   CLI::App* explain_app = app.add_subcommand("explain", "a quantity with its formula, values and source");
-  explain_app->add_option("WHAT", explain_options.what, "kv | capacity | cascade | kv-claims")->required();
-  explain_app->add_option("--model", explain_options.model, "model name or file (kv, capacity, cascade)");
-  explain_app->add_option("--gpu", explain_options.gpu, "GPU name or file (capacity, cascade)");
+  explain_app->add_option("WHAT", explain_options.what, "kv | capacity | cascade | kv-claims | tier | swap")
+      ->required();
+  explain_app->add_option("--model", explain_options.model, "model name or file (all but kv-claims)");
+  explain_app->add_option("--gpu", explain_options.gpu, "GPU name or file (capacity, cascade, tier, swap)");
   explain_app->add_option("--context", explain_options.context,
                           "tokens of one sequence, e.g. 128k; several with --compare: 4k,32k");
   explain_app->add_option("--kv-dtype", explain_options.kv_dtype,
@@ -147,6 +148,15 @@ int run(int argc, char** argv) {
       ->check(CLI::Range(0, 65536));
   explain_app->add_option("--seats", explain_options.seats, "most sequences at once (--compare)")
       ->check(CLI::Range(1, 65536));
+  explain_app
+      ->add_option("--link", explain_options.links,
+                   "devices to compare, comma-separated: pcie5-h100,rdma-400g (tier; see list tiers)")
+      ->delimiter(',');
+  explain_app
+      ->add_option("--tflops", explain_options.tflops, "of one GPU, in place of its datasheet's (tier)")
+      ->check(CLI::PositiveNumber);
+  explain_app->add_option("--engine", explain_options.engine, "engine profile (tier, swap)");
+  explain_app->add_option("--copy-unit", explain_options.copy_unit, "block | layer (swap)");
   explain_app->add_option("--layers", explain_options.layers, "a pipeline stage, e.g. 16-31 (kv)");
   explain_app->add_option("--prefix", explain_options.prefix,
                           "tokens that all sequences of the batch share (cascade)");
@@ -156,10 +166,10 @@ int run(int argc, char** argv) {
   std::string list_what;
   bool list_json = false;
   CLI::App* list_app = app.add_subcommand(
-      "list", "what there is: gpus, models, shapes, policies, schedulers, formats, engines, fabrics");
+      "list", "what there is: gpus, models, shapes, policies, schedulers, formats, engines, fabrics, tiers");
   list_app
       ->add_option("WHAT", list_what,
-                   "gpus | models | shapes | policies | schedulers | formats | engines | fabrics")
+                   "gpus | models | shapes | policies | schedulers | formats | engines | fabrics | tiers")
       ->required();
   list_app->add_flag("--json", list_json, "machine-readable");
   list_app->callback([&] { code = list_command(list_what, list_json); });

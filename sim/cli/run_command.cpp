@@ -71,7 +71,7 @@ Volatile machine_use(std::chrono::steady_clock::time_point start) {
 // The config as a file that gives the same run from any folder.
 std::string resolved_yaml(RunConfig config) {
   const auto absolute = [](const std::string& path) {
-    return std::filesystem::absolute(path).lexically_normal().string();
+    return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
   };
   config.trace.file = absolute(config.trace.file);
   for (std::string& table : config.cost.tables) table = absolute(table);

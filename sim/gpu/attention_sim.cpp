@@ -1,11 +1,12 @@
 // T = launch + KV write + copies + main kernel + combine.
 //
 // Main kernel: the CTA list, tiles and splits of the library (kernels/tiles/attention_launch.hpp) on the SMs.
-// A tile costs tensor and exponential time that add, at the rated clock, and a load of one latency plus its
-// bytes at one CTA's rate; FA2 has one stage, FA3 two. Prologue and epilogue are one time, `cta_us`, and FA3
-// adds `mask_us` where two warpgroups mask. Small kernels are equal CTAs in waves: `kv_write_us` for a
-// token's chain of dependent accesses, `combine_per_split_us` for each split read in turn. Replays over F
-// bytes of buffers find h = exp(-(1 - h) F / L2) of them, see l2_tags.hpp. Source of parameters:
+// A tile costs tensor, exponential and fp32 time that add, at the rated clock, and a load of one latency plus
+// its bytes at one CTA's rate; FA2 has one stage, FA3 two. Prologue and epilogue are one time, `cta_us`, and
+// FA3 adds `mask_us` where two warpgroups mask; Q and O move at the rate of K and V. Small kernels are equal
+// CTAs in waves and then their bytes: `kv_write_us` for a token's chain of dependent accesses,
+// `combine_per_split_us` for each split read in turn. Replays over F bytes of buffers find l2_survival(F /
+// L2) of them, and the main kernel finds K and V that the KV write has just used. Source of parameters:
 // configs/kernels, section tile. Left out: the order of pages in DRAM, clusters.
 #include "sim/gpu/attention_sim.hpp"
 
@@ -24,7 +25,7 @@ constexpr double kUnsplitCombineUs = 0.016;  // FA3's combine kernel, per sequen
 // Kernels on contiguous keys, against the paged ones the parameters were fitted on. FA3 loads by TMA, several
 // times the rate of gathering threads, and its persistent CTAs fetch the next rows while they finish the
 // last.
-constexpr double kDensePrologue = 0.3;
+constexpr double kExposedPrologue = 0.3;
 constexpr double kTmaRate = 4;
 // FA2 on a card fitted with FA3: mma.sync reaches about half of wgmma's rate on Hopper, and its softmax
 // shares the warps with it. Both chosen on the FA2 curves of the FA3 paper
@@ -51,6 +52,8 @@ Demand demand_of(const AttentionProblem& p) {
   d.new_rows = d.new_tokens * p.q_heads;
   return d;
 }
+
+double fp32_lanes(const Gpu& gpu) { return gpu.architecture == "ampere" ? 64 : 128; }  // of an SM
 
 class Machine {
  public:
@@ -80,6 +83,8 @@ class Machine {
     const bool borrowed = !fa3 && gpu.kernels->tile.attention.kernel == "fa3";
     r.ps_per_flop = rates.mma_factor * flop_ps * busy * (borrowed ? kMmaSync : 1);
     r.ps_per_exp = rates.exp_factor * exp_ps * busy * (borrowed ? kSoftmaxSync : 1);
+    // Softmax takes as long on the fp32 lanes, in proportion, as on the exponential units.
+    r.ps_per_alu = r.ps_per_exp * gpu.exp_per_clk_sm / fp32_lanes(gpu);
     if (fp8) {
       const double per_tile = problem.head_dim > 192   ? rates.transpose_d256_us
                               : problem.head_dim > 128 ? rates.transpose_d192_us
@@ -97,12 +102,15 @@ class Machine {
     const bool dense = problem.page_tokens == 0;
     if (borrowed) r.load_ps_per_byte /= kSyncLoadRate;
     if (fa3 && dense) {
-      r.prologue_ps *= kDensePrologue;
+      r.prologue_ps *= kExposedPrologue;
       r.load_ps_per_byte /= kTmaRate;
       r.keeps_keys = true;
-    } else if (fa3 && (local || (prefill && f.tile.m > 64))) {
-      r.prologue_ps += rates.mask_us * f.tile.m * f.tile.n / 16384.0 * kUs;
+    } else if (fa3) {
+      r.exposed_prologue = kExposedPrologue;
+      if (local || (prefill && f.tile.m > 64))
+        r.epilogue_ps = rates.mask_us * f.tile.m * f.tile.n / 16384.0 * kUs;
     }
+    r.edge_ps_per_byte = r.load_ps_per_byte;
     r.idle_ps = 2 * gpu.l2_latency_ns * 1e3;
     r.hbm_bytes_per_ps = hbm_rate();
     r.l2_bytes_per_ps = l2_rate();
@@ -121,12 +129,10 @@ class Machine {
   double hit = 0;  // of a replay
 };
 
-// Equal CTAs of `cta_us` each that move `bytes` together, in waves.
-double waves_us(const Gpu& gpu, const CtaResources& resources, double ctas, double cta_us, double bytes_us) {
+// Equal CTAs of `cta_us` each; short ones drift apart, so that the last wave costs its share.
+double waves_us(const Gpu& gpu, const CtaResources& resources, double ctas, double cta_us) {
   const double slots = static_cast<double>(gpu.sms.value) * occupancy(gpu, resources);
-  const double waves = std::ceil(ctas / slots) * cta_us;
-  const double w2 = waves * waves, b2 = bytes_us * bytes_us;
-  return std::sqrt(std::sqrt(w2 * w2 + b2 * b2));
+  return std::max(1.0, ctas / slots) * cta_us;
 }
 
 double partial_bytes(const FlashLaunch& launch) {
@@ -183,6 +189,13 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
     m.hit = tags.replay_hit(footprint);
     for (int t = 0; t < static_cast<int>(Tensor::count); ++t) tags.set_warm(static_cast<Tensor>(t), m.hit);
   }
+  if (launch.kv_write && options.l2 != L2Mode::off) {
+    // The kernel before has just read and written this step's keys.
+    const double share = std::min(1.0, demand.new_tokens / std::max(1.0, demand.keys));
+    const double written = m.new_bytes * (1 + problem.kv_element_bytes / problem.element_bytes);
+    const double warm = share * tags.replay_hit(written) + (1 - share) * m.hit;
+    tags.set_warm(Tensor::k, std::max(m.hit, warm)), tags.set_warm(Tensor::v, std::max(m.hit, warm));
+  }
 
   OpTime& time = sim.time;
   // Without a KV write there is one launch less.
@@ -191,8 +204,8 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
   if (launch.kv_write) {
     const double moved = demand.new_tokens * problem.kv_heads * (problem.head_dim + problem.v_head_dim) *
                          (problem.element_bytes + problem.kv_element_bytes);
-    const double us = waves_us(gpu, launch.kv_write->resources(), demand.new_tokens, rates.kv_write_us,
-                               moved * m.byte_us());
+    const double us = waves_us(gpu, launch.kv_write->resources(), demand.new_tokens, rates.kv_write_us) +
+                      moved * m.byte_us();
     sim.parts.push_back({"kv_write", us, moved_by(*launch.kv_write, m.hit, options)});
     time.launch += us;
   }
@@ -223,7 +236,7 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
     if (most > 1) {
       combine_us = rates.combine_us + 2 * partials / m.l2_rate() / kUs;
       combine_us += waves_us(gpu, c.resources(), std::ceil(demand.new_rows / c.rows_per_cta),
-                             rates.combine_per_split_us * (most + 2), 0);
+                             rates.combine_per_split_us * (most + 2));
     } else {
       combine_us = kUnsplitCombineUs * static_cast<double>(problem.sequences.size());
     }

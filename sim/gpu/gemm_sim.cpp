@@ -40,13 +40,18 @@ KernelRates rates_of(const Gpu& gpu, const GemmParams& p, const GemmShape& s, Ge
 }
 
 // What the replayed buffers leave in L2 for the next launch.
-void warm(L2Tags& tags, const GemmShape& s, const GemmProgram& program) {
+void warm(L2Tags& tags, const GemmShape& s, const GemmProgram& program, const GemmParams& p,
+          double capacity) {
   const double es = bytes_of(s.dtype);
   const double m = static_cast<double>(s.m), n = static_cast<double>(s.n), k = static_cast<double>(s.k);
   const double w = n * k * es * (program.tile_rows() > 1 ? tags.shared() : 1);
   const double io = m * k * es * (program.tile_cols() > 1 ? tags.shared() : 1) + m * n * 2;
   const double once = tags.replay_hit(w + io);
-  const double again = s.weight_copies == 0 ? 0 : tags.replay_hit(s.weight_copies * w + io);
+  const double cycle = s.weight_copies * w + io;
+  // Of a cycle longer than L2 a replacement that resists thrashing keeps a part; LRU would keep nothing.
+  const double again = s.weight_copies == 0 ? 0
+                                            : std::max(tags.replay_hit(cycle),
+                                                       p.l2_retained * std::min(1.0, capacity / cycle));
   tags.set_warm(Tensor::a, once);
   tags.set_warm(Tensor::c, once);
   tags.set_warm(Tensor::c_partial, once);
@@ -64,7 +69,7 @@ GemmSimulation simulate_gemm_as(const Gpu& gpu, const GemmShape& s, GemmChoice c
   program.m = s.m, program.n = s.n, program.k = s.k;
   program.tile = choice.tile, program.splits = choice.splits;
   program.element_bytes = bytes_of(s.dtype);
-  if (mode == L2Mode::warm) warm(tags, s, program);
+  if (mode == L2Mode::warm) warm(tags, s, program, p, capacity);
   const KernelRates rates = rates_of(gpu, p, s, choice.tile);
   thread_local SmArray array;
   array.spans = spans;

@@ -34,4 +34,23 @@ double l2_survival(double capacities) {
   return table[low] * (1 - share) + table[low + 1] * share;
 }
 
+L2Tags::Touch L2Tags::touch(Page& page, std::uint64_t key, double warm, double bytes, std::int32_t begin,
+                            std::int32_t end) {
+  if (page.key == 0) {
+    page = {key, passed_, passed_, begin, end, false};
+    return {warm, 0, bytes};
+  }
+  const std::int32_t again = std::max(0, std::min(end, page.end) - std::max(begin, page.begin));
+  const double known = static_cast<double>(again) / (end - begin);
+  const double distance = (passed_ - page.seen_at) * per_byte_;
+  const double flying = page.fetched_at == passed_ ? known * (1 - warm) : 0;
+  page.seen_at = passed_;
+  page.begin = std::min(begin, page.begin), page.end = std::max(end, page.end);
+  const double extra = page.shared ? 0 : shared() - 1;
+  page.shared = page.shared || again > 0;
+  const double hit = distance == 0 ? 1 : l2_survival(distance);
+  return {known * hit + (1 - known) * warm, flying,
+          bytes * (known * (std::min(distance, 1.0) * shared() + extra) + 1 - known)};
+}
+
 }  // namespace tessera

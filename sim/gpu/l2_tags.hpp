@@ -32,7 +32,8 @@ double l2_survival(double capacities);
 
 class L2Tags {
  public:
-  explicit L2Tags(const L2Spec& spec) : spec_(spec) {
+  explicit L2Tags(const L2Spec& spec)
+      : spec_(spec), per_byte_(spec.capacity_bytes > 0 ? 1 / spec.capacity_bytes : 0) {
     if (enabled()) pages_.resize(1024);
   }
 
@@ -40,7 +41,8 @@ class L2Tags {
 
   // What one touch found and what it adds to the bytes others see pass.
   struct Touch {
-    double hit = 0;  // share of the bytes
+    double hit = 0;     // share of the bytes
+    double flying = 0;  // of which another CTA has asked for only just now
     double passed = 0;
   };
   // `bytes` of rows [begin, end) of the page; rows of it that nobody has touched are a first touch.
@@ -48,20 +50,15 @@ class L2Tags {
     if (!enabled()) return {};
     Page& page = find(key);
     const double warm = warm_[static_cast<std::size_t>(tensor)];
-    if (page.key == 0) {
-      page = {key, passed_, begin, end, false};
-      return {warm, bytes};
-    }
-    const std::int32_t again = std::max(0, std::min(end, page.end) - std::max(begin, page.begin));
-    const double known = static_cast<double>(again) / (end - begin);
-    const double distance = (passed_ - page.seen_at) / spec_.capacity_bytes;
-    page.seen_at = passed_;
-    page.begin = std::min(begin, page.begin), page.end = std::max(end, page.end);
-    const double extra = page.shared ? 0 : shared() - 1;
-    page.shared = page.shared || again > 0;
-    const double hit = distance == 0 ? 1 : l2_survival(distance);
-    return {known * hit + (1 - known) * warm,
-            bytes * (known * (std::min(distance, 1.0) * shared() + extra) + 1 - known)};
+    // Mostly: the page of CTAs that start together.
+    if (page.seen_at == passed_ && page.shared && page.begin <= begin && end <= page.end)
+      return {1, page.fetched_at == passed_ ? 1 - warm : 0, 0};
+    return touch(page, key, warm, bytes, begin, end);
+  }
+  // ... of a page that nobody touches again.
+  [[nodiscard]] Touch touch_once(Tensor tensor, double bytes) const {
+    if (!enabled()) return {};
+    return {warm_[static_cast<std::size_t>(tensor)], 0, bytes};
   }
   // Bytes passed by now; may only grow.
   void advance(double passed) { passed_ = passed; }
@@ -80,10 +77,12 @@ class L2Tags {
   struct Page {
     std::uint64_t key = 0;            // 0: free
     double seen_at = 0;               // bytes passed at the last touch
+    double fetched_at = 0;            // ... and at the first
     std::int32_t begin = 0, end = 0;  // rows touched so far
     bool shared = false;              // read by more than one CTA
   };
 
+  Touch touch(Page& page, std::uint64_t key, double warm, double bytes, std::int32_t begin, std::int32_t end);
   Page& find(std::uint64_t key) {
     if (used_ * 2 > pages_.size()) grow();
     const std::size_t mask = pages_.size() - 1;
@@ -101,6 +100,7 @@ class L2Tags {
   }
 
   L2Spec spec_;
+  double per_byte_;  // of the capacity
   std::vector<Page> pages_;
   std::size_t used_ = 0;
   double passed_ = 0;

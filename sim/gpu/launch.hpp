@@ -2,15 +2,19 @@
 // tags what of it hits, and hands its demands to the SM array.
 //
 //   compute of a step  = sum of products, exponentials and other arithmetic at the card's rates
-//   load of a step     = latency (of the level the bytes come from) + bytes / rate of one CTA
+//   load of a step     = latency (of the level the bytes come from) / loads in flight (stages - 1, at least
+//                        one) + bytes / rate of one CTA
 //   one stage          : steps x (compute + load)
 //   more stages        : steps x max(compute, load, floor) + the smaller of the two, once
+//   before and after   : bytes loaded and stored there, at an edge rate
+// A persistent CTA's loads run ahead into the next one's prologue while this one still computes and stores.
 // Where all inner steps of a program move and multiply the same (equal_steps), only the first, second and
 // last are walked. Times are integer picoseconds at this interface.
 #pragma once
 
 #include <array>
 #include <concepts>
+#include <utility>
 
 #include "kernels/tiles/attention_flash.hpp"
 #include "kernels/tiles/gemm_program.hpp"
@@ -29,6 +33,15 @@ template <>
 inline constexpr bool equal_steps<FlashForward> =
     true;  // but for masks, whose arithmetic is not counted by tile
 
+// Whether a program touches each of this tensor's tiles once only, so that L2 need not remember it.
+template <class P>
+constexpr bool touched_once(Tensor tensor) {
+  if constexpr (requires { P::touched_once(tensor); })
+    return P::touched_once(tensor);
+  else
+    return false;
+}
+
 // Whether all CTAs of this launch do the same on bytes of their own, so that one stands for all.
 template <class P>
 bool equal_ctas(const P&) {
@@ -40,18 +53,22 @@ bool equal_ctas(const FlashForward& f);
 struct KernelRates {
   double ps_per_flop = 0;  // of one SM's tensor cores
   double ps_per_exp = 0;
+  double ps_per_alu = 0;        // fp32 operations around the exponentials
   double step_compute_ps = 0;   // of a step, besides
   double step_floor_ps = 0;     // least time between two steps: the serial chain of products and barriers
   double dram_latency_ps = 0;   // of a load that misses L2 ...
   double l2_latency_ps = 0;     // ... and of one that hits
   double load_ps_per_byte = 0;  // of one CTA after the latency
+  double edge_ps_per_byte = 0;  // of what a CTA loads before and stores after its loop
   double prologue_ps = 0;
+  double exposed_prologue = 1;  // share of it that a persistent CTA's loads cannot run ahead of
   double epilogue_ps = 0;
   double idle_ps = 0;  // of a CTA that finds nothing to do
   double hbm_bytes_per_ps = 1;
   double l2_bytes_per_ps = 1;
   double store_weight = 1;  // L2 time of a stored byte / of a loaded one
   double wave_quantisation = 1;
+  bool waits_for_others = false;  // a hit on what another CTA has just asked for waits as long as that one
   bool keeps_keys = false;  // Q and O are loaded and stored evict-first, so that they push no K and V out
   int hbm_exponent = 3, l2_exponent = 4;  // see sm_array.hpp
 };
@@ -72,13 +89,22 @@ int occupancy(const Gpu& gpu, const CtaResources& r);
 
 namespace detail {
 
+// What some parts of a program move and compute.
+struct PartTotals {
+  std::int64_t load_bytes = 0, store_bytes = 0, flops = 0, exps = 0, alus = 0;
+
+  constexpr void add(const PartTotals& part, std::int64_t times) {
+    load_bytes += times * part.load_bytes, store_bytes += times * part.store_bytes;
+    flops += times * part.flops, exps += times * part.exps, alus += times * part.alus;
+  }
+};
+
 // Adds up what one part of a program does and remembers the tiles.
-struct PartSum {
+struct PartSum : PartTotals {
   static constexpr int kMost = 6;
   std::array<TileRef, kMost> loads;
   std::array<TileRef, kMost> stores;
   int load_count = 0, store_count = 0;
-  std::int64_t load_bytes = 0, store_bytes = 0, flops = 0, exps = 0;
 
   constexpr void load(const TileRef& ref) {
     if (load_count < kMost) loads[static_cast<std::size_t>(load_count)] = ref;
@@ -90,22 +116,18 @@ struct PartSum {
     ++store_count;
     store_bytes += ref.bytes();
   }
-  constexpr void add(const PartSum& part, std::int64_t times) {
-    load_bytes += times * part.load_bytes, store_bytes += times * part.store_bytes;
-    flops += times * part.flops, exps += times * part.exps;
-  }
   constexpr void mma(std::int64_t m, std::int64_t n, std::int64_t k) { flops += 2 * m * n * k; }
   constexpr void exp(std::int64_t count) { exps += count; }
-  constexpr void alu(std::int64_t) {}  // part of the exponential rate: softmax arithmetic comes with them
+  constexpr void alu(std::int64_t count) { alus += count; }
 };
 
-// Keys of L2 pages: tensor, plane and where in the plane; never 0.
+// Keys of L2 pages: tensor, plane and where in the plane; never 0. A sum of products with random odd numbers:
+// two pages of one launch share a key with a probability of 2^-63.
 constexpr std::uint64_t page_key(Tensor tensor, std::int64_t plane, std::int64_t row, std::int64_t col) {
-  std::uint64_t h = (static_cast<std::uint64_t>(tensor) + 1) * 0xD6E8FEB86659FD93ULL;
-  for (const std::int64_t part : {plane, row, col}) {
-    h ^= static_cast<std::uint64_t>(part) + 0x9E3779B97F4A7C15ULL + (h << 6) + (h >> 2);
-    h *= 0xBF58476D1CE4E5B9ULL;
-  }
+  const std::uint64_t h = (static_cast<std::uint64_t>(tensor) + 1) * 0xD6E8FEB86659FD93ULL +
+                          static_cast<std::uint64_t>(plane) * 0xA0761D6478BD642FULL +
+                          static_cast<std::uint64_t>(row) * 0xE7037ED1A0B428DBULL +
+                          static_cast<std::uint64_t>(col) * 0x8EBC6AF09C88C6E3ULL;
   return h | 1;
 }
 
@@ -116,11 +138,13 @@ template <class P>
 class LaunchWalk {
  public:
   LaunchWalk(const P& program, const KernelRates& rates, int stages, L2Tags& tags)
-      : program_(program), rates_(rates), stages_(stages), tags_(tags) {}
+      : program_(program), grid_(grid_of(program)), rates_(rates), stages_(stages), tags_(tags) {}
 
   CtaRun begin(std::int64_t number) {
-    const typename P::Cta cta = program_.cta(number);
-    read_hits_ = write_hits_ = passed_ = 0;
+    const typename P::Cta cta = cta_of(number);
+    read_hits_ = write_hits_ = flying_ = passed_ = 0;
+    if constexpr (kMeetsAlike)
+      if (last_.times > 0 && P::alike(last_.cta, cta)) return begin_again(cta);
     detail::PartSum sum;
     program_.prologue(cta, sum);
     touch_loads(sum);
@@ -130,56 +154,120 @@ class LaunchWalk {
     detail::PartSum end;
     program_.epilogue(cta, end);
     touch_loads(end);
+    if constexpr (kMeetsAlike) passed_before_stores_ = passed_;
     touch_stores(end);
     sum.add(end, 1);
-    count(cta.steps, sum);
-    return run_of(cta.steps, loop_bytes, sum);
+    const Work work = work_of(cta.steps, loop_bytes, sum);
+    if constexpr (kMeetsAlike) {
+      flush();
+      last_ = {cta, 1, cta.steps, sum, work, write_hits_, passed_ - passed_before_stores_};
+    } else {
+      count(cta.steps, sum, 1);
+    }
+    return run_of(work);
   }
 
   LaunchResult result;
   // What has been walked stands for `times` as many CTAs.
   void repeat(std::int64_t times) {
+    flush();
     result.steps *= times, result.executed_flops *= times, result.exponentials *= times;
     result.loaded_bytes *= times, result.stored_bytes *= times;
     read_ *= static_cast<double>(times), written_ *= static_cast<double>(times);
   }
   void close() {
+    flush();
     result.hbm_read_bytes = static_cast<std::int64_t>(std::llround(read_));
     result.hbm_write_bytes = static_cast<std::int64_t>(std::llround(written_));
   }
 
  private:
-  CtaRun run_of(std::int64_t steps, std::int64_t loop_bytes, const detail::PartSum& sum) const {
+  typename P::Cta cta_of(std::int64_t number) const {
+    if constexpr (requires { program_.cta(number, grid_); })
+      return program_.cta(number, grid_);
+    else
+      return program_.cta(number);
+  }
+
+  // A CTA that moves and computes what the last one walked did: only where its operands lie is new. Programs
+  // with alike() load in their steps alone, and what they store nobody else touches.
+  CtaRun begin_again(const typename P::Cta& cta) {
+    if (last_.steps > 0 && tags_.enabled()) {
+      Operands operands(*this);
+      program_.step(cta, 0, operands);
+    }
+    write_hits_ = last_.write_hits;
+    passed_ += last_.stores_passed;
+    ++last_.times;
+    return run_of(last_.work);
+  }
+  struct Operands : NullVisitor {
+    explicit Operands(LaunchWalk& w) : walk(w) {}
+    void load(const TileRef& ref) {
+      const double bytes = walk.operand_bytes_[at++];
+      const L2Tags::Touch t =
+          walk.tags_.touch(detail::page_key(ref.tensor, ref.plane, ref.row, ref.col), ref.tensor, bytes);
+      walk.read_hits_ += t.hit * bytes, walk.flying_ += t.flying * bytes, walk.passed_ += t.passed;
+    }
+    LaunchWalk& walk;
+    std::size_t at = 0;
+  };
+
+  // What a CTA takes on its SM whatever L2 holds of it.
+  struct Work {
+    double steps = 0, compute = 0, loop_loads = 0;  // the last two in ps, loads without latency
+    double loaded = 0, stored = 0;
+    double edges = 0;  // bytes moved before and after the steps
+  };
+  Work work_of(std::int64_t steps, std::int64_t loop_bytes, const detail::PartTotals& sum) const {
     const double n = static_cast<double>(steps);
-    const double loaded = static_cast<double>(sum.load_bytes), stored = static_cast<double>(sum.store_bytes);
+    return {.steps = n,
+            .compute = static_cast<double>(sum.flops) * rates_.ps_per_flop +
+                       static_cast<double>(sum.exps) * rates_.ps_per_exp +
+                       static_cast<double>(sum.alus) * rates_.ps_per_alu + n * rates_.step_compute_ps,
+            .loop_loads = static_cast<double>(loop_bytes) * rates_.load_ps_per_byte,
+            .loaded = static_cast<double>(sum.load_bytes),
+            .stored = static_cast<double>(sum.store_bytes),
+            .edges = static_cast<double>(sum.load_bytes - loop_bytes + sum.store_bytes)};
+  }
+
+  CtaRun run_of(const Work& w) {
     CtaRun run;
-    run.compute = static_cast<double>(sum.flops) * rates_.ps_per_flop +
-                  static_cast<double>(sum.exps) * rates_.ps_per_exp + n * rates_.step_compute_ps;
-    const double hit = loaded > 0 ? read_hits_ / loaded : 0;
+    run.compute = w.compute;
+    const double ready = rates_.waits_for_others ? read_hits_ - flying_ : read_hits_;
+    const double hit = w.loaded > 0 ? ready / w.loaded : 0;
     const double latency = (1 - hit) * rates_.dram_latency_ps + hit * rates_.l2_latency_ps;
-    const double loads = n * latency + static_cast<double>(loop_bytes) * rates_.load_ps_per_byte;
-    run.idle = steps == 0 && loaded + stored == 0;
+    const double loads = w.steps * latency / std::max(1, stages_ - 1) + w.loop_loads;
+    run.idle = w.steps == 0 && w.loaded + w.stored == 0;
     run.fixed = run.idle ? rates_.idle_ps : rates_.epilogue_ps;
     if (stages_ == 1) {
       run.alone = run.compute + loads;
     } else {
-      run.alone = std::max({run.compute, loads, n * rates_.step_floor_ps});
-      if (steps > 0) run.fixed += std::min(run.compute, loads) / n;
+      run.alone = std::max({run.compute, loads, w.steps * rates_.step_floor_ps});
+      if (w.steps > 0) run.fixed += std::min(run.compute, loads) / w.steps;
+      // The loads of the next CTA begin when those of this one are done, while it multiplies, masks and
+      // stores.
+      const double busy = run.compute + rates_.epilogue_ps + w.stored * rates_.edge_ps_per_byte;
+      run.hidden = std::clamp(busy - loads, 0.0, (1 - rates_.exposed_prologue) * rates_.prologue_ps);
     }
-    run.hbm_bytes = loaded - read_hits_ + stored - write_hits_;
-    run.l2_bytes = loaded + rates_.store_weight * stored;
+    run.fixed += w.edges * rates_.edge_ps_per_byte;
+    const double read = w.loaded - read_hits_, written = w.stored - write_hits_;
+    read_ += read, written_ += written;
+    run.hbm_bytes = read + written;
+    run.l2_bytes = w.loaded + rates_.store_weight * w.stored;
     run.passed = passed_;
     return run;
   }
 
-  void count(std::int64_t steps, const detail::PartSum& sum) {
-    result.steps += steps;
-    result.loaded_bytes += sum.load_bytes;
-    result.stored_bytes += sum.store_bytes;
-    result.executed_flops += sum.flops;
-    result.exponentials += sum.exps;
-    read_ += static_cast<double>(sum.load_bytes) - read_hits_;
-    written_ += static_cast<double>(sum.store_bytes) - write_hits_;
+  void count(std::int64_t steps, const detail::PartTotals& sum, std::int64_t times) {
+    result.steps += times * steps;
+    result.loaded_bytes += times * sum.load_bytes;
+    result.stored_bytes += times * sum.store_bytes;
+    result.executed_flops += times * sum.flops;
+    result.exponentials += times * sum.exps;
+  }
+  void flush() {
+    if constexpr (kMeetsAlike) count(last_.steps, last_.sum, std::exchange(last_.times, 0));
   }
 
   void walk_steps(const typename P::Cta& cta, detail::PartSum& sum) {
@@ -206,6 +294,7 @@ class LaunchWalk {
         take(i);
         // K and V of the same tokens come and go together: one page for both.
         if (a.tensor == Tensor::k && i + 1 < first.load_count) take(++i);
+        if constexpr (kMeetsAlike) operand_bytes_[static_cast<std::size_t>(i)] = static_cast<double>(bytes);
         walk_pages(a, z, bytes);
       }
     } else {
@@ -221,9 +310,12 @@ class LaunchWalk {
 
   void touch(const TileRef& ref, std::int64_t bytes, std::int64_t row, std::int64_t col, double& hits,
              std::int32_t begin = 0, std::int32_t end = 1) {
-    const L2Tags::Touch t = tags_.touch(detail::page_key(ref.tensor, ref.plane, row, col), ref.tensor,
-                                        static_cast<double>(bytes), begin, end);
+    const L2Tags::Touch t = touched_once<P>(ref.tensor)
+                                ? tags_.touch_once(ref.tensor, static_cast<double>(bytes))
+                                : tags_.touch(detail::page_key(ref.tensor, ref.plane, row, col), ref.tensor,
+                                              static_cast<double>(bytes), begin, end);
     hits += t.hit * static_cast<double>(bytes);
+    if (&hits == &read_hits_) flying_ += t.flying * static_cast<double>(bytes);
     if (!rates_.keeps_keys || (ref.tensor != Tensor::q && ref.tensor != Tensor::o)) passed_ += t.passed;
   }
   void touch_loads(const detail::PartSum& part) {
@@ -264,12 +356,33 @@ class LaunchWalk {
   static constexpr std::int64_t kPageRows = 1024;  // tokens
   static constexpr std::int64_t kRowPages = -1;    // column of such pages' keys: no tile starts there
 
+  static auto grid_of(const P& program) {
+    if constexpr (requires { program.grid(); })
+      return program.grid();
+    else
+      return 0;
+  }
+
+  static constexpr bool kMeetsAlike = requires(const typename P::Cta& cta) { P::alike(cta, cta); };
+  struct Walked {
+    typename P::Cta cta;
+    std::int64_t times = 0;  // it and CTAs like it, not counted yet
+    std::int64_t steps = 0;
+    detail::PartTotals sum;
+    Work work;
+    double write_hits = 0, stores_passed = 0;
+  };
+
+  Walked last_;
+  std::array<double, detail::PartSum::kMost> operand_bytes_{};  // of all steps, of the CTA walked last
+  double passed_before_stores_ = 0;
   const P& program_;
+  decltype(grid_of(std::declval<const P&>())) grid_;
   const KernelRates& rates_;
   int stages_;
   L2Tags& tags_;
-  double read_hits_ = 0, write_hits_ = 0, passed_ = 0;  // bytes of the CTA being walked
-  double read_ = 0, written_ = 0;                       // HBM bytes of the launch
+  double read_hits_ = 0, write_hits_ = 0, flying_ = 0, passed_ = 0;  // bytes of the CTA being walked
+  double read_ = 0, written_ = 0;                                    // HBM bytes of the launch
 };
 
 template <class P>
@@ -289,7 +402,7 @@ LaunchResult simulate_launch(const P& program, const Gpu& gpu, const KernelRates
   spec.wave_quantisation = rates.wave_quantisation;
   const double before = tags.passed();
   ArrayResult array_result;
-  if (array.spans == nullptr && equal_ctas(program)) {
+  if (array.spans == nullptr && array.lists == nullptr && equal_ctas(program)) {
     const CtaRun one = walk.begin(0);
     walk.repeat(program.ctas());
     array_result = array.run_equal(spec, program.ctas(), one);

@@ -15,6 +15,7 @@ KernelRates published_rates(const Gpu& gpu) {
   r.load_ps_per_byte = 1e3 / fitted.cta_gb_s;
   r.hbm_bytes_per_ps = gpu.hbm_gb_s * gpu.hbm_achieved_fraction * 1e-3;
   r.l2_bytes_per_ps = gpu.l2_gb_s * 1e-3;
+  r.waits_for_others = true;
   return r;
 }
 

@@ -1,8 +1,8 @@
 #include "sim/gpu/sm_array.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
+#include <utility>
 
 #include "models/base/check.hpp"
 
@@ -10,25 +10,62 @@ namespace tessera {
 namespace {
 
 constexpr double kPsPerRate = 1e12;  // demands are kept as integers, bytes per second: sums come back to 0
-constexpr std::size_t kArity = 4;    // of the heap: a node's children lie in one cache line
+// A loop of no time would want bytes at any rate: a nanosecond, about two clocks, is the least of one. It
+// keeps the sum of all rates inside an integer.
+constexpr double kShortestLoop = 1000;
+constexpr std::size_t kArity = 4;  // of the heap: a node's children lie in one cache line
 
 }  // namespace
+
+SmLists lists_of(std::vector<CtaSpan> spans, std::int64_t sms) {
+  std::sort(spans.begin(), spans.end(), [](const CtaSpan& a, const CtaSpan& b) {
+    return std::pair(a.start_ps, a.cta) < std::pair(b.start_ps, b.cta);
+  });
+  SmLists lists(static_cast<std::size_t>(sms));
+  for (const CtaSpan& span : spans) lists[static_cast<std::size_t>(span.sm)].push_back(span.cta);
+  return lists;
+}
 
 void SmArray::open(const SmArraySpec& spec, std::int64_t ctas) {
   TESSERA_CHECK(spec.sms > 0 && spec.ctas_per_sm > 0 && ctas > 0,
                 "a launch has CTAs and somewhere to run them");
   spec_ = spec, ctas_ = ctas;
-  slots_ = spec.sms * spec.ctas_per_sm;
-  const auto used = static_cast<std::size_t>(std::min(slots_, ctas));
+  set_bandwidth();
+  slot_count_ = spec.sms * spec.ctas_per_sm;
   now_ = 0, virtual_ = 0, stretch_ = 1, busy_ = 0, events_ = 0, live_ = 0, next_ = 0;
+  busy_sms_ = 0;
   hbm_rate_ = l2_rate_ = pass_rate_ = 0;
   passed_ = 0;
-  live_slots_.assign(used, {});
   resident_.assign(static_cast<std::size_t>(spec.sms), 0);
-  waiting_.assign(std::bit_ceil(used), 0);
-  waiting_head_ = waiting_count_ = 0;
-  heap_.clear();
-  heap_.reserve(2 * used);
+  waiting_.clear(), groups_.clear(), free_groups_.clear(), heap_.clear();
+  newest_ = kNone, made_ = 0;
+  place_first();
+}
+
+// The first wave: breadth first, or as many of each SM's list as it holds, in the order of their numbers.
+void SmArray::place_first() {
+  const std::int64_t used = lists == nullptr ? std::min(slot_count_, ctas_) : slot_count_;
+  slots_.assign(static_cast<std::size_t>(used), {});
+  for (std::int64_t i = 0; i < used; ++i)
+    slots_[static_cast<std::size_t>(i)].sm = static_cast<std::int32_t>(i % spec_.sms);
+  first_.clear();
+  if (lists == nullptr) {
+    for (std::int64_t i = 0; i < used; ++i) first_.push_back({static_cast<std::int32_t>(i), i});
+    next_ = used;
+    return;
+  }
+  TESSERA_CHECK(static_cast<std::int64_t>(lists->size()) == spec_.sms, "every SM has its list");
+  taken_.assign(lists->size(), 0);
+  for (std::int64_t i = 0; i < used; ++i) {
+    const std::int64_t cta = successor(static_cast<std::int32_t>(i));
+    if (cta < ctas_) first_.push_back({static_cast<std::int32_t>(i), cta});
+  }
+  std::sort(first_.begin(), first_.end(), [](const Start& a, const Start& b) { return a.cta < b.cta; });
+}
+
+void SmArray::set_bandwidth() {
+  hbm_ps_per_byte_ = 1 / spec_.hbm_bytes_per_ps;
+  l2_ps_per_byte_ = 1 / spec_.l2_bytes_per_ps;
 }
 
 double SmArray::lone(const CtaRun& run, std::int32_t residents) const {
@@ -36,10 +73,11 @@ double SmArray::lone(const CtaRun& run, std::int32_t residents) const {
 }
 
 void SmArray::set_rates(Slot& s, double length) {
-  s.length = std::max(length, 1.0);
-  s.hbm_rate = static_cast<std::int64_t>(s.run.hbm_bytes / s.length * kPsPerRate);
-  s.l2_rate = static_cast<std::int64_t>(s.run.l2_bytes / s.length * kPsPerRate);
-  s.pass_rate = static_cast<std::int64_t>(s.run.passed / s.length * kPsPerRate);
+  s.length = std::max(length, kShortestLoop);
+  const double per_length = kPsPerRate / s.length;
+  s.hbm_rate = static_cast<std::int64_t>(s.run.hbm_bytes * per_length);
+  s.l2_rate = static_cast<std::int64_t>(s.run.l2_bytes * per_length);
+  s.pass_rate = static_cast<std::int64_t>(s.run.passed * per_length);
   hbm_rate_ += s.hbm_rate, l2_rate_ += s.l2_rate, pass_rate_ += s.pass_rate;
 }
 
@@ -53,7 +91,7 @@ void SmArray::move_to(double virtual_time) {
 }
 
 double SmArray::stretch(double hbm_rate, double l2_rate) const {
-  const double hbm = hbm_rate / spec_.hbm_bytes_per_ps, l2 = l2_rate / spec_.l2_bytes_per_ps;
+  const double hbm = hbm_rate * hbm_ps_per_byte_, l2 = l2_rate * l2_ps_per_byte_;
   const double l24 = l2 * l2 * l2 * l2;
   const double fed =
       spec_.l2_exponent == 4 ? std::sqrt(std::sqrt(1 + l24)) : std::sqrt(std::sqrt(std::sqrt(1 + l24 * l24)));
@@ -64,82 +102,104 @@ double SmArray::stretch(double hbm_rate, double l2_rate) const {
 void SmArray::update_stretch() {
   stretch_ = stretch(static_cast<double>(hbm_rate_) / kPsPerRate, static_cast<double>(l2_rate_) / kPsPerRate);
   if (spec_.wave_quantisation < 1 && next_ >= ctas_ && ctas_ > spec_.sms) {
-    const std::int64_t busy = std::min<std::int64_t>(live_, spec_.sms);
-    stretch_ *= spec_.wave_quantisation +
-                (1 - spec_.wave_quantisation) * static_cast<double>(busy) / static_cast<double>(spec_.sms);
+    const double spread = spec_.wave_quantisation + (1 - spec_.wave_quantisation) *
+                                                        static_cast<double>(busy_sms_) /
+                                                        static_cast<double>(spec_.sms);
+    // Idle SMs add units, not bandwidth.
+    const double served = std::max(static_cast<double>(hbm_rate_) * hbm_ps_per_byte_,
+                                   static_cast<double>(l2_rate_) * l2_ps_per_byte_) /
+                          kPsPerRate;
+    stretch_ = std::max(stretch_ * spread, std::min(stretch_, served));
   }
 }
 
 std::int32_t SmArray::advance() {
-  ++events_;
-  while (!heap_.empty() &&
-         heap_.front().version != live_slots_[static_cast<std::size_t>(heap_.front().slot)].version)
+  while (!heap_.empty() && groups_[static_cast<std::size_t>(heap_.front().group)].head == kNone) {
+    free_groups_.push_back(heap_.front().group);
     pop();
-  const bool waits = waiting_count_ > 0;
-  std::int64_t begins = 0;
-  if (waits)
-    begins = live_slots_[static_cast<std::size_t>(waiting_[waiting_head_])].start +
-             static_cast<std::int64_t>(spec_.prologue_ps);
+  }
+  const bool waits = !waiting_.empty();
+  const auto begins = static_cast<std::int64_t>(spec_.prologue_ps);
   std::int64_t ends = 0;
   if (!heap_.empty())
     ends = now_ + static_cast<std::int64_t>(std::ceil((heap_.front().tag - virtual_) * stretch_));
   TESSERA_CHECK(waits || !heap_.empty(), "a live CTA waits or loops");
   if (waits && (heap_.empty() || begins <= ends)) {
+    events_ += static_cast<std::int64_t>(waiting_.size());
     move_to(virtual_ + static_cast<double>(begins - now_) / stretch_);
     now_ = begins;
-    const std::int32_t slot = waiting_[waiting_head_];
-    waiting_head_ = (waiting_head_ + 1) & (waiting_.size() - 1);
-    --waiting_count_;
-    enter_loop(slot);
-    return -1;
+    return kNone;
   }
   move_to(heap_.front().tag);
   now_ = std::max(now_, ends);
-  const std::int32_t slot = heap_.front().slot;
+  const std::int32_t group = heap_.front().group;
   pop();
-  return slot;
+  return group;
 }
 
 void SmArray::enter_loop(std::int32_t slot) {
-  Slot& s = live_slots_[static_cast<std::size_t>(slot)];
+  Slot& s = slots_[static_cast<std::size_t>(slot)];
   s.loop = now_;
-  s.looping = true;
-  set_rates(s, lone(s.run, resident_[static_cast<std::size_t>(slot % spec_.sms)]));
-  s.tag = virtual_ + s.length;
-  push({s.tag, slot, ++s.version});
-  update_stretch();
+  set_rates(s, lone(s.run, resident_[static_cast<std::size_t>(s.sm)]));
+  join(slot, virtual_ + s.length);
+}
+
+void SmArray::join(std::int32_t slot, double tag) {
+  Slot& s = slots_[static_cast<std::size_t>(slot)];
+  if (newest_ == kNone || groups_[static_cast<std::size_t>(newest_)].head == kNone ||
+      groups_[static_cast<std::size_t>(newest_)].tag != tag) {
+    if (free_groups_.empty()) {
+      newest_ = static_cast<std::int32_t>(groups_.size());
+      groups_.emplace_back();
+    } else {
+      newest_ = free_groups_.back();
+      free_groups_.pop_back();
+    }
+    groups_[static_cast<std::size_t>(newest_)].tag = tag;
+    push({tag, made_++, newest_});
+  }
+  Group& g = groups_[static_cast<std::size_t>(newest_)];
+  s.group = newest_, s.before = g.tail, s.after = kNone;
+  (g.tail == kNone ? g.head : slots_[static_cast<std::size_t>(g.tail)].after) = slot;
+  g.tail = slot;
+}
+
+void SmArray::part(std::int32_t slot) {
+  Slot& s = slots_[static_cast<std::size_t>(slot)];
+  Group& g = groups_[static_cast<std::size_t>(s.group)];
+  (s.before == kNone ? g.head : slots_[static_cast<std::size_t>(s.before)].after) = s.after;
+  (s.after == kNone ? g.tail : slots_[static_cast<std::size_t>(s.after)].before) = s.before;
+  s.group = kNone;
 }
 
 void SmArray::finish(std::int32_t slot) {
-  Slot& s = live_slots_[static_cast<std::size_t>(slot)];
+  ++events_;
+  part(slot);
+  const Slot& s = slots_[static_cast<std::size_t>(slot)];
   if (spans != nullptr)
-    spans->push_back({s.cta, static_cast<std::int32_t>(slot % spec_.sms),
-                      static_cast<std::int32_t>(slot / spec_.sms), s.start, s.loop, now_});
-  s.looping = false;
-  ++s.version;
+    spans->push_back({s.cta, s.sm, static_cast<std::int32_t>(slot / spec_.sms), s.start, s.loop, now_});
   drop_rates(s);
   busy_ += static_cast<double>(now_ - s.start);
   --live_;
-  --resident_[static_cast<std::size_t>(slot % spec_.sms)];
-  update_stretch();
+  busy_sms_ -= --resident_[static_cast<std::size_t>(s.sm)] == 0;
 }
 
 void SmArray::leave(std::int32_t slot) {
-  const std::int64_t sm = slot % spec_.sms;
+  const std::int32_t sm = slots_[static_cast<std::size_t>(slot)].sm;
   const std::int32_t left = resident_[static_cast<std::size_t>(sm)];
-  for (std::int64_t other = sm; left > 0 && other < static_cast<std::int64_t>(live_slots_.size());
+  for (std::int64_t other = sm; left > 0 && other < static_cast<std::int64_t>(slots_.size());
        other += spec_.sms) {
-    Slot& s = live_slots_[static_cast<std::size_t>(other)];
-    if (!s.looping) continue;
+    Slot& s = slots_[static_cast<std::size_t>(other)];
+    if (s.group == kNone) continue;
+    const double tag = groups_[static_cast<std::size_t>(s.group)].tag;
     const double length = lone(s.run, left);
-    if (length == s.length) continue;
-    const double remaining = (s.tag - virtual_) * length / s.length;
+    if (length == s.length || tag <= virtual_) continue;
+    const double remaining = (tag - virtual_) * length / s.length;
     drop_rates(s);
     set_rates(s, length);
-    s.tag = virtual_ + remaining;
-    push({s.tag, static_cast<std::int32_t>(other), ++s.version});
+    part(static_cast<std::int32_t>(other));
+    join(static_cast<std::int32_t>(other), virtual_ + remaining);
   }
-  update_stretch();
 }
 
 ArrayResult SmArray::run_equal(const SmArraySpec& spec, std::int64_t ctas, const CtaRun& one) {
@@ -148,15 +208,16 @@ ArrayResult SmArray::run_equal(const SmArraySpec& spec, std::int64_t ctas, const
   ArrayResult result;
   if (waves > 0) {
     spec_ = spec;
+    set_bandwidth();
     const auto loop = [&](double length) {
       const double per_ps = static_cast<double>(slots) / length;
       return static_cast<std::int64_t>(
           std::ceil(length * stretch(one.hbm_bytes * per_ps, one.l2_bytes * per_ps)));
     };
     const double prologue = one.idle ? 0 : spec.prologue_ps;
-    const double length = std::max(lone(one, spec.ctas_per_sm), 1.0);
-    result.time_ps =
-        static_cast<std::int64_t>(prologue) + loop(length) + (waves - 1) * loop(length + prologue);
+    const double length = std::max(lone(one, spec.ctas_per_sm), kShortestLoop);
+    result.time_ps = static_cast<std::int64_t>(prologue) + loop(length) +
+                     (waves - 1) * loop(length + prologue - one.hidden);
     result.events = 2;
     result.sm_busy_ps = static_cast<double>(result.time_ps) * static_cast<double>(slots);
     result.passed = one.passed * static_cast<double>(waves * slots);
@@ -165,7 +226,7 @@ ArrayResult SmArray::run_equal(const SmArraySpec& spec, std::int64_t ctas, const
     SmArraySpec last = spec;
     if (waves == 0) last.wave_quantisation = 1;  // a lone wave has no idle SMs to spread to
     CtaRun late = one;
-    if (waves > 0 && !one.idle) late.fixed += spec.prologue_ps, last.prologue_ps = 0;
+    if (waves > 0 && !one.idle) late.fixed += spec.prologue_ps - one.hidden, last.prologue_ps = 0;
     const ArrayResult tail = run(last, rest, [&](std::int64_t, double) { return late; });
     result.time_ps += tail.time_ps, result.events += tail.events;
     result.sm_busy_ps += tail.sm_busy_ps, result.passed += tail.passed;
@@ -174,7 +235,15 @@ ArrayResult SmArray::run_equal(const SmArraySpec& spec, std::int64_t ctas, const
 }
 
 std::int64_t SmArray::successor(std::int32_t slot) {
-  if (spec_.order == CtaOrder::persistent) return live_slots_[static_cast<std::size_t>(slot)].cta + slots_;
+  const Slot& s = slots_[static_cast<std::size_t>(slot)];
+  if (lists != nullptr) {
+    const auto sm = static_cast<std::size_t>(s.sm);
+    const std::vector<std::int64_t>& list = (*lists)[sm];
+    if (taken_[sm] == list.size()) return ctas_;
+    ++next_;
+    return list[taken_[sm]++];
+  }
+  if (spec_.order == CtaOrder::persistent) return s.cta + slot_count_;
   return next_ < ctas_ ? next_++ : ctas_;
 }
 

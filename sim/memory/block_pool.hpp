@@ -97,8 +97,7 @@ class BlockPool {
     TESSERA_CHECK(!caching_ || nodes_[block].references == 1, "only its one user gives a block new content");
     if (!caching_ || index_.hash_of(block) == kNoHash) return;
     if (index_.twinned(block) && twin_in_use(block)) --duplicates_;
-    index_.erase(block);
-    ++evictions_;
+    forget(block);
   }
 
   // The cached block of this hash, live or free, or kNoBlock. Does not take a reference.
@@ -110,6 +109,9 @@ class BlockPool {
     TESSERA_CHECK(nodes_[block].references > 0, "only a live block is published");
     if (index_.insert(block, hash) != block && twin_in_use(block)) ++duplicates_;
   }
+
+  // Hashes whose last cached block is dropped are appended to `log` from now on; null: to nothing.
+  void log_drops(std::vector<BlockHash>* log) { drops_ = log; }
 
   // Walks the whole pool and checks that no block is lost, doubled or miscounted. O(blocks).
   void audit() const;
@@ -129,9 +131,11 @@ class BlockPool {
   };
 
   void forget(BlockId block) {
-    if (index_.hash_of(block) == kNoHash) return;
+    const BlockHash hash = index_.hash_of(block);
+    if (hash == kNoHash) return;
     index_.erase(block);
     ++evictions_;
+    if (drops_ != nullptr && index_.find(hash) == kNoBlock) drops_->push_back(hash);
   }
 
   [[nodiscard]] bool twin_in_use(BlockId block) const;
@@ -143,6 +147,7 @@ class BlockPool {
   std::vector<Node> nodes_;
   FreeQueue queue_;
   HashIndex index_;
+  std::vector<BlockHash>* drops_ = nullptr;
 };
 
 }  // namespace tessera

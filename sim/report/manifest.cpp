@@ -40,7 +40,7 @@ std::string manifest_json(const RunConfig& config, const std::string& config_pat
   out["program"] = "tessera " TESSERA_VERSION;
   out["config"] = file_entry(config_path);
   out["resolved_fnv1a64"] = fmt::format("{:016x}", resolved.value);
-  out["trace"] = file_entry(config.trace.file);
+  out["trace"] = config.trace.file.empty() ? nlohmann::ordered_json() : file_entry(config.trace.file);
   out["tables"] = nlohmann::ordered_json::array();
   for (const std::string& table : config.cost.tables) out["tables"].push_back(file_entry(table));
   out["seed"] = config.seed;

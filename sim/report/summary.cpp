@@ -7,6 +7,7 @@
 
 #include "models/base/units.hpp"
 #include "sim/report/latency_stats.hpp"
+#include "sim/report/movement_section.hpp"
 
 namespace tessera {
 namespace {
@@ -142,6 +143,7 @@ std::string summary_json(const RunResult& result, const Volatile& machine) {
   out["kv"] = kv_section(result);
   out["bytes"] = {{"hbm", {{"weights_per_rank", result.weight_bytes}, {"moved_per_rank", m.terms.hbm_bytes}}},
                   {"link", {{"moved_per_rank", m.terms.link_bytes}}}};
+  if (result.movement) put_movement(out, *result.movement);
   out["steps"] = steps_section(result);
   Json origins = Json::array();
   for (const CostOrigin& origin : result.origins)

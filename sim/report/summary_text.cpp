@@ -4,6 +4,7 @@
 
 #include "models/base/text.hpp"
 #include "sim/report/latency_stats.hpp"
+#include "sim/report/movement_section.hpp"
 #include "sim/report/summary.hpp"
 
 namespace tessera {
@@ -112,6 +113,8 @@ std::string summary_text(const RunResult& result, const Volatile& machine, bool 
         gib(c.total_bytes), shortest(c.utilisation), gib(c.weight_bytes), gib(c.buffer_bytes),
         gib(c.activation_bytes), gib(c.nontorch_bytes + c.cuda_graph_bytes), gib(c.kv_bytes));
   }
+
+  if (result.movement) out += movement_text(*result.movement, result.block_tokens);
 
   double total = 0;
   for (const double part : m.terms.part) total += part;

@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "sim/memory/block_cell.hpp"
 
@@ -60,6 +61,7 @@ struct KvMemorySpec {
   std::int64_t kv_blocks = 0;      // blocks requests can hold (a null block already taken off)
   std::int64_t max_model_len = 0;  // 0: no limit but capacity
   bool prefix_cache = true;
+  bool keep_drops = false;     // see drops()
   bool hashed_prompts = true;  // false: no request will bring block hashes, so none are kept
   // Rules of admission (values differ between vllm and sarathi).
   bool reserve_full_prompt = true;    // all known tokens must fit before a request is admitted
@@ -92,6 +94,14 @@ class KvMemory {
   virtual std::optional<std::int64_t> admit(Slot slot, std::int64_t target, std::int64_t budget) = 0;
   // Room for tokens `before` to `after` of `target`; false, and nothing done, where there is none.
   virtual bool extend(Slot slot, std::int64_t before, std::int64_t after, std::int64_t target) = 0;
+  // For KV that is brought in from outside (paged memory alone): the request's full prompt blocks, and room,
+  // known to hold nothing yet, up to token `after`. Where extend has passed it, it is as any other.
+  [[nodiscard]] virtual std::span<const std::uint64_t> prompt_hashes(Slot) const { return {}; }
+  virtual bool hold(Slot, std::int64_t /*after*/, std::int64_t /*target*/) { return false; }
+  // Hashes of cached blocks whose content was given up, since the caller last cleared it; null: not kept.
+  virtual std::vector<std::uint64_t>* drops() { return nullptr; }
+  // Full blocks from the front of the prompt that are cached.
+  [[nodiscard]] virtual std::size_t cached_blocks(Slot) const { return 0; }
   // How many decodes may start a new block, and a new block for each of `slots`.
   [[nodiscard]] virtual std::size_t room_to_grow() const = 0;
   virtual void grow(std::span<const Slot> slots) = 0;

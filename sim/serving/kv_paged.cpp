@@ -12,7 +12,9 @@ PagedKv::PagedKv(const KvMemorySpec& spec)
       pool_(static_cast<std::uint32_t>(spec.kv_blocks),
             {.null_block = false, .prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
       least_free_(static_cast<std::int64_t>(spec.watermark * static_cast<double>(spec.kv_blocks))),
-      counts_copies_(spec.hashed_prompts && !spec.prefix_cache) {}
+      counts_copies_(spec.hashed_prompts && !spec.prefix_cache) {
+  if (spec.keep_drops) pool_.log_drops(&drops_);
+}
 
 std::int64_t PagedKv::blocks_for(std::int64_t tokens) const { return ceil_div(tokens, spec_.block_tokens); }
 
@@ -67,18 +69,47 @@ std::optional<std::int64_t> PagedKv::admit(Slot slot, std::int64_t target, std::
   return cached;
 }
 
+// Makes the table `want` blocks long.
+bool PagedKv::take(Table& table, std::int64_t want) {
+  const auto have = static_cast<std::int64_t>(table.blocks.size());
+  if (want <= have) return true;
+  if (want - have > static_cast<std::int64_t>(pool_.free_blocks())) return false;
+  table.blocks.resize(static_cast<std::size_t>(want));
+  pool_.allocate_n(std::span(table.blocks).subspan(static_cast<std::size_t>(have)));
+  held_slots_ += (want - have) * spec_.block_tokens;
+  return true;
+}
+
+bool PagedKv::hold(Slot slot, std::int64_t after, std::int64_t target) {
+  Table& table = tables_[slot];
+  const auto have = static_cast<std::int64_t>(table.blocks.size());
+  if (!take(table, blocks_for(spec_.allocate_full_prompt ? target : after))) return false;
+  table.held = (static_cast<std::int64_t>(table.blocks.size()) - have) * spec_.block_tokens;
+  table.held_to = after;
+  held_ += table.held;
+  return true;
+}
+
+void PagedKv::fill_held(Table& table, std::int64_t before, std::int64_t after) {
+  const std::int64_t filled = after >= table.held_to ? table.held : std::min(table.held, after - before);
+  table.held -= filled;
+  held_ -= filled;
+}
+
+std::size_t PagedKv::cached_blocks(Slot slot) const {
+  const Table& table = tables_[slot];
+  std::size_t blocks = 0;
+  while (blocks < table.hashes.size() && pool_.lookup(table.hashes[blocks]) != kNoBlock) ++blocks;
+  return blocks;
+}
+
 bool PagedKv::extend(Slot slot, std::int64_t before, std::int64_t after, std::int64_t target) {
   Table& table = tables_[slot];
   const std::int64_t want = blocks_for(spec_.allocate_full_prompt ? target : after);
-  const auto have = static_cast<std::int64_t>(table.blocks.size());
-  if (want > have) {
-    if (want - have > static_cast<std::int64_t>(pool_.free_blocks())) return false;
-    table.blocks.resize(static_cast<std::size_t>(want));
-    pool_.allocate_n(std::span(table.blocks).subspan(static_cast<std::size_t>(have)));
-    held_slots_ += (want - have) * spec_.block_tokens;
-  }
+  if (!take(table, want)) return false;
+  if (table.held > 0) fill_held(table, before, after);
   partial_ = slot;
-  ahead_ = after == target ? 0 : (want - blocks_for(after)) * spec_.block_tokens;
+  ahead_ = after == target || table.held > 0 ? 0 : (want - blocks_for(after)) * spec_.block_tokens;
   if (counts_copies_) copies_.hold(slot, after / spec_.block_tokens);
   if (!spec_.prefix_cache || table.hashes.empty()) return true;
   const auto full = std::min(static_cast<std::size_t>(after / spec_.block_tokens), table.hashes.size());
@@ -103,6 +134,8 @@ void PagedKv::leave(Slot slot, std::int64_t computed, bool comes_back) {
   }
   if (counts_copies_) copies_.leave(slot);
   held_slots_ -= static_cast<std::int64_t>(table.blocks.size()) * spec_.block_tokens;
+  held_ -= table.held;
+  table.held = 0;
   pool_.free_tail_first(table.blocks);
   table.blocks.clear();
   spare_.emplace_back().swap(table.blocks);
@@ -114,7 +147,7 @@ KvUse PagedKv::use(std::int64_t resident, bool) const {
   use.used_blocks = pool_.live_blocks();
   use.held_slots = held_slots_;
   use.resident = resident;
-  use.reserved = ahead_;
+  use.reserved = ahead_ + held_;
   use.duplicate = (pool_.duplicates() + copies_.duplicates()) * spec_.block_tokens;
   return use;
 }

@@ -22,6 +22,12 @@ class PagedKv final : public KvMemory {
               std::span<const std::uint64_t> hashes) override;
   std::optional<std::int64_t> admit(Slot slot, std::int64_t target, std::int64_t budget) override;
   bool extend(Slot slot, std::int64_t before, std::int64_t after, std::int64_t target) override;
+  [[nodiscard]] std::span<const std::uint64_t> prompt_hashes(Slot slot) const override {
+    return tables_[slot].hashes;
+  }
+  bool hold(Slot slot, std::int64_t after, std::int64_t target) override;
+  std::vector<std::uint64_t>* drops() override { return spec_.keep_drops ? &drops_ : nullptr; }
+  [[nodiscard]] std::size_t cached_blocks(Slot slot) const override;
   [[nodiscard]] std::size_t room_to_grow() const override { return pool_.free_blocks(); }
   void grow(std::span<const Slot> slots) override;
   void leave(Slot slot, std::int64_t computed, bool comes_back) override;
@@ -42,11 +48,15 @@ class PagedKv final : public KvMemory {
     std::vector<BlockId> blocks;
     std::vector<std::uint64_t> hashes;  // of full prompt blocks
     std::vector<SavedBlock> saved;      // full blocks held when preempted
+    std::int64_t held = 0;              // slots taken by hold and not yet passed by extend
+    std::int64_t held_to = 0;
   };
 
   // Full blocks at the head of the request's `target` tokens that are in the pool, into hit_; how many of
   // them stand in the free queue.
   std::int64_t find_prefix(const Table& table, std::int64_t target);
+  bool take(Table& table, std::int64_t want);
+  void fill_held(Table& table, std::int64_t before, std::int64_t after);
   [[nodiscard]] std::int64_t blocks_for(std::int64_t tokens) const;
 
   KvMemorySpec spec_;
@@ -60,6 +70,8 @@ class PagedKv final : public KvMemory {
   std::int64_t held_slots_ = 0;
   Slot partial_ = std::numeric_limits<Slot>::max();  // whose blocks are allocated ahead of its prompt
   std::int64_t ahead_ = 0;                           // slots of those
+  std::int64_t held_ = 0;                            // of all tables
+  std::vector<std::uint64_t> drops_;
 };
 
 }  // namespace tessera

@@ -168,7 +168,9 @@ class RooflineOperators final : public StepOperators {
       if (op.rows == Rows::sampled && (op.n > k.gemm.max_n || op.k > k.gemm.max_k))
         list.push_back({"lm_head", "roofline", status, "wider than any measured GEMM: extrapolated"});
     list.push_back({"elementwise, sampler", "roofline", "estimated", "launch gaps and bandwidth"});
-    list.push_back({"host", "engine profile", "stated", engine_.name + ": " + engine_.source});
+    list.push_back(
+        {"host", "engine profile", "stated",
+         engine_.name + ": " + (engine_.host_source.empty() ? engine_.source : engine_.host_source)});
     return list;
   }
 
@@ -249,6 +251,7 @@ class RooflineOperators final : public StepOperators {
     shape.tp = static_cast<int>(op.tp);
     shape.ep = static_cast<int>(op.ep);
     shape.gated = op.gated;
+    shape.drawn = true;
     shape.dtype = op.dtype;
     return shape;
   }

@@ -17,6 +17,8 @@ const char* folder_at(std::string_view path) {
   if (path == "fabric") return "fabrics";
   if (path == "engine.profile") return "engines";
   if (path == "gpu.kernels") return "kernels";
+  if (path == "memory.host_link") return "tiers";
+  if (path.starts_with("memory.tiers.") && path.ends_with(".device")) return "tiers";
   return nullptr;
 }
 
@@ -67,7 +69,8 @@ std::string beside(const std::string& config_path, const std::string& file) {
 void EngineConfig::describe(Fields& f) {
   f.reference("profile", profile, "engines",
               {.doc = "host time, async depth, memory rule, graph sizes of an engine version"});
-  f.choice("scheduler", scheduler, {"vllm", "sarathi"}, {.doc = "how steps are composed"});
+  f.choice("scheduler", scheduler, {"auto", "vllm", "sarathi", "sglang"},
+           {.doc = "how steps are composed; auto: as the profile's engine does"});
   f.field("max_num_seqs", max_num_seqs,
           {.doc = "most requests running at once; null: the profile's", .min = 1, .max = 65536});
   f.field("max_num_batched_tokens", max_num_batched_tokens,
@@ -114,6 +117,13 @@ void MemoryConfig::describe(Fields& f) {
       {.doc = "whose requests never share a prefix with others': the trace's tenants, its sessions, or all "
               "may share"});
   f.group("vmm", vmm, {.doc = "mapped memory (allocator: vmm)"});
+  movement.describe(f);
+  f.check(!movement.moves() || allocator == "paged", movement.tiers.empty() ? "preemption" : "tiers",
+          "KV moves block by block, expected allocator: paged");
+  f.check(!movement.moves() || prefix_cache != "radix", "prefix_cache",
+          "KV that moves is found by its blocks' hashes, expected hash or off");
+  f.check(!movement.moves() || block_scope != "group", "block_scope",
+          "moved blocks span all layers, expected block_scope: all-layers");
 }
 
 void VmmConfig::describe(Fields& f) {
@@ -157,6 +167,8 @@ void TraceConfig::describe(Fields& f) {
   f.choice("format", format, trace_format_names(), {.doc = "auto: found by content"});
   f.field("limit", limit, {.doc = "only the first so many requests", .min = 1});
   f.field("rate_scale", rate_scale, {.doc = "2: arrivals twice as dense", .min = 1e-6, .max = 1e6});
+  f.optional_group("closed_loop", closed_loop,
+                   {.doc = "clients that wait for their answers instead of arrival times"});
   f.field(
       "shared_prefix_tokens", shared_prefix_tokens,
       {.doc = "so much of every prompt is the system prompt of its prompt_class, where the trace names no "
@@ -187,6 +199,10 @@ void RunConfig::describe(Fields& f) {
   f.field("seed", seed, {.doc = "seed of everything random", .min = 0});
 }
 
+const std::string& scheduler_of(const RunConfig& config) {
+  return config.engine.scheduler == "auto" ? config.engine.profile->scheduler : config.engine.scheduler;
+}
+
 RunConfig load_run_config(const std::string& path, const std::vector<std::string>& overrides,
                           const std::string& trace_file) {
   Yaml tree = load_yaml(path);
@@ -198,8 +214,12 @@ RunConfig load_run_config(const std::string& path, const std::vector<std::string
   if (config.engine.profile.value.name.empty())
     config.engine.profile.value = read_config<EngineProfile>("engines", config.engine.profile.name);
   config.trace.file = trace_file.empty() ? beside(path, config.trace.file) : trace_file;
-  if (config.trace.file.empty())
-    throw InputError({path, 0, 0}, "trace.file: missing, expected a trace in the config or as --trace FILE");
+  if (config.trace.closed_loop) config.trace.closed_loop->check_lengths(!config.trace.file.empty());
+  if (config.trace.file.empty() && !config.trace.closed_loop)
+    throw InputError({path, 0, 0},
+                     "trace.file: missing, expected a trace in the config or as --trace FILE, or "
+                     "trace.closed_loop");
+  config.engine.scheduler = scheduler_of(config);
   for (std::string& table : config.cost.tables) table = beside(path, table);
   return config;
 }

@@ -11,6 +11,8 @@
 #include "models/hardware/gpu.hpp"
 #include "models/parallel/partition.hpp"
 #include "models/transformer/model.hpp"
+#include "sim/serving/closed_loop.hpp"
+#include "sim/serving/movement_config.hpp"
 
 namespace tessera {
 
@@ -18,7 +20,7 @@ inline constexpr const char* kDefaultEngineProfile = "vllm-0.19";
 
 struct EngineConfig {
   Ref<EngineProfile> profile;
-  std::string scheduler = "vllm";
+  std::string scheduler = "auto";
   std::optional<std::int64_t> max_num_seqs;
   std::optional<std::int64_t> max_num_batched_tokens;
   std::optional<std::int64_t> max_model_len;
@@ -47,6 +49,7 @@ struct MemoryConfig {
   std::string prefix_cache = "hash";
   std::string cache_salt = "tenant";
   VmmConfig vmm;
+  MovementConfig movement;
   void describe(Fields& f);
 };
 
@@ -68,6 +71,7 @@ struct TraceConfig {
   std::string format = "auto";
   std::optional<std::int64_t> limit;
   double rate_scale = 1;
+  std::optional<ClosedLoopConfig> closed_loop;
   std::int64_t shared_prefix_tokens = 0;
   void describe(Fields& f);
 };
@@ -94,6 +98,9 @@ struct RunConfig {
   std::int64_t seed = 0;
   void describe(Fields& f);
 };
+
+// How steps are composed: engine.scheduler, or the profile's own.
+const std::string& scheduler_of(const RunConfig& config);
 
 // Reads a config, applies `key=value` overrides (in order) and checks it. Relative trace and table paths are
 // looked up beside the config file first, then from the working directory. `trace_file`, if not empty,

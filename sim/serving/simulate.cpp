@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <unordered_map>
 
 #include "models/base/text.hpp"
@@ -40,12 +41,13 @@ StepLimits limits_of(const RunConfig& config) {
 }
 
 // Scheduler rules by name. Sarathi-Serve (OSDI 2024): decodes first, one token budget, prompts allocated
-// whole.
+// whole. SGLang without mixed chunks: prompts first, in steps of their own.
 void set_rules(ReplicaSpec& spec, const RunConfig& config) {
   const EngineProfile& profile = *config.engine.profile;
   spec.memory.reserve_full_prompt = profile.admission.reserve_full_prompt;
   spec.memory.watermark = profile.admission.watermark;
-  spec.memory.allocate_full_prompt = config.engine.scheduler == "sarathi";
+  spec.memory.allocate_full_prompt = scheduler_of(config) == "sarathi";
+  spec.prefill_first = scheduler_of(config) == "sglang";
 }
 
 KvAllocator allocator_of(const std::string& name) {
@@ -131,6 +133,53 @@ void warn_of_limits(const RunConfig& config, const RankModel& rank, bool grouped
         config.gpu->name, config.gpu->kernels->card));
 }
 
+bool shares_a_tier(const KvMoverSpec& movement) {
+  return std::any_of(movement.tiers.begin(), movement.tiers.end(),
+                     [](const TierSpec& t) { return t.global; });
+}
+
+// Engines that share a tier act in order of time, the first named first where times are equal.
+void advance_together(const std::vector<std::unique_ptr<Replica>>& replicas, std::int64_t until_ps) {
+  for (;;) {
+    Replica* first = nullptr;
+    std::int64_t next = until_ps;  // when another acts
+    for (const auto& replica : replicas) {
+      if (first == nullptr || replica->next_action_ps() < first->next_action_ps()) {
+        if (first != nullptr) next = std::min(next, first->next_action_ps());
+        first = replica.get();
+      } else {
+        next = std::min(next, replica->next_action_ps());
+      }
+    }
+    const std::int64_t acts = first->next_action_ps();
+    if (acts >= until_ps || first->stopped()) return;
+    first->advance(std::min(until_ps, std::max(next, acts + 1)));
+  }
+}
+
+void warn_of_tiers(const RunConfig& config, const KvMoverSpec& movement, bool named,
+                   std::vector<std::string>& warnings) {
+  if (!named) warnings.push_back("tiers stay empty: the trace does not say which prompts share blocks");
+  if (config.memory.prefix_cache == "off" && !movement.tiers.front().write_through)
+    warnings.push_back(
+        "tiers stay empty: with prefix_cache off HBM keeps nothing that could be written on evict, expected "
+        "write: through");
+}
+
+std::unique_ptr<TraceReader> trace_of(const RunConfig& config) {
+  if (config.trace.file.empty() && config.trace.closed_loop) {
+    config.trace.closed_loop->check_lengths(false);
+    return equal_requests(*config.trace.closed_loop);
+  }
+  ReadOptions read;
+  read.format = config.trace.format;
+  read.limit = config.trace.limit;
+  read.rate_scale = config.trace.rate_scale;
+  read.seed = static_cast<std::uint64_t>(config.seed);
+  read.need_arrivals = !config.trace.closed_loop;
+  return open_trace(config.trace.file, read);
+}
+
 // What works together. (What one key alone allows is checked where it is described.)
 void check_combinations(const RunConfig& config, const StepLimits& limits, bool grouped) {
   const bool paged = config.memory.allocator == "paged";
@@ -144,6 +193,16 @@ void check_combinations(const RunConfig& config, const StepLimits& limits, bool 
   if (n > limits.max_num_seqs)
     throw InputError(fmt::format("sampling.n: {} sequences a request, expected at most max_num_seqs {}", n,
                                  limits.max_num_seqs));
+  if (n > 1 && config.memory.movement.moves())
+    throw InputError(fmt::format(
+        "sampling.n: {} answers share blocks, which only stay in HBM, expected 1, or no memory.tiers and "
+        "memory.preemption: recompute",
+        n));
+  if (config.memory.movement.moves() && grouped)
+    throw InputError(
+        "memory.block_scope: this model's layers keep windows, so blocks belong to groups of layers; moving "
+        "KV "
+        "needs memory.block_scope: all-layers");
   if (radix && grouped)
     throw InputError(
         "memory.prefix_cache: a radix tree is of whole tokens, expected hash, or block_scope: all-layers");
@@ -204,8 +263,13 @@ std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankMode
 }
 
 RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
+  return simulate(config, *trace_of(config), hooks);
+}
+
+RunResult simulate(const RunConfig& config, TraceReader& trace, const RunHooks& hooks) {
   RunResult result;
   result.config = config;
+  result.config.engine.scheduler = scheduler_of(config);
   StepLimits limits = limits_of(config);
   const KvPrecision kv_dtype = resolve_kv_precision(*config.model, config.memory.kv_dtype);
   const RankModel rank = partition(*config.model, config.parallel, kv_dtype);
@@ -259,13 +323,6 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
         "memory.kv_blocks: no usable KV block, expected at least 2 (one is the engine's null block)");
   warn_of_limits(config, rank, plan != nullptr, result.warnings);
 
-  ReadOptions read;
-  read.format = config.trace.format;
-  read.limit = config.trace.limit;
-  read.rate_scale = config.trace.rate_scale;
-  read.seed = static_cast<std::uint64_t>(config.seed);
-  const std::unique_ptr<TraceReader> trace = open_trace(config.trace.file, read);
-
   Metrics& metrics = result.metrics;
   metrics.slo_ttft_ms = config.slo.ttft_ms;
   metrics.slo_tpot_ms = config.slo.tpot_ms;
@@ -284,6 +341,10 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     };
   }
   ReplicaSpec spec = replica_spec(config, limits, usable);
+  const std::shared_ptr<KvMoverSpec> movement =
+      movement_spec(config.memory.movement, *config.gpu, rank, limits.block_tokens, limits.max_batched_tokens,
+                    config.replicas);
+  spec.movement = movement;
   spec.memory.plan = plan;
   spec.memory.reuse_passed = config.memory.reuse_passed;
   spec.memory.max_batched_tokens = limits.max_batched_tokens;
@@ -291,7 +352,7 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
   spec.stop = hooks.stop;
   spec.memory.vmm = vmm;
   PromptSharing sharing;
-  sharing.trace_tokens = trace->info().block_tokens;
+  sharing.trace_tokens = trace.info().block_tokens;
   sharing.engine_tokens = limits.block_tokens;
   sharing.shared_prefix_tokens = config.trace.shared_prefix_tokens;
   sharing.salt = salt_of(config.memory.cache_salt);
@@ -299,6 +360,9 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     throw InputError(
         "trace.shared_prefix_tokens: the trace names the blocks its prompts share itself, expected 0");
   spec.memory.hashed_prompts = sharing.known();
+  const bool tiered = movement != nullptr && !movement->tiers.empty();
+  spec.memory.keep_drops = tiered;
+  if (tiered) warn_of_tiers(config, *movement, sharing.known(), result.warnings);
   // Every replica prices on its own: what one remembers of its batches must not depend on another's.
   std::vector<std::unique_ptr<StepCost>> costs;
   std::vector<std::unique_ptr<Replica>> replicas;
@@ -310,21 +374,24 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     replicas.push_back(std::make_unique<Replica>(spec, *costs.back(), metrics));
   }
 
+  const bool shared = movement != nullptr && shares_a_tier(*movement) && replicas.size() > 1;
   PromptBlocks blocks(sharing);
-  if (spec.memory.prefix_cache && !blocks.problem().empty()) result.warnings.push_back(blocks.problem());
+  if ((spec.memory.prefix_cache || tiered) && !blocks.problem().empty())
+    result.warnings.push_back(blocks.problem());
+  const auto stopped = [&hooks] { return hooks.stop != nullptr && *hooks.stop != 0; };
   Request request;
   std::uint32_t row = 0;
-  while (!(hooks.stop != nullptr && *hooks.stop != 0) && trace->next(request)) {
-    if (row % kProgressEvery == 0 && hooks.progress && !hooks.progress(row, trace->info().requests)) {
+  // The next request of the trace, if the run goes on.
+  const auto next = [&] {
+    if (stopped() || !trace.next(request)) return false;
+    if (row % kProgressEvery == 0 && hooks.progress && !hooks.progress(row, trace.info().requests))
       result.interrupted = true;
-      break;
-    }
-    // Each engine lives on its own clock; requests are dealt in turn.
-    Replica& replica = *replicas[row % replicas.size()];
-    replica.advance(request.arrival_ps + spec.frontend_ps);
+    return !result.interrupted;
+  };
+  const auto hand_over = [&](std::int64_t arrival_ps, Replica& replica) {
     Arrival arrival;
     arrival.row = row;
-    arrival.arrival_ps = request.arrival_ps;
+    arrival.arrival_ps = arrival_ps;
     arrival.input_tokens = request.input_tokens;
     arrival.output_tokens = request.output_tokens;
     arrival.block_hashes = blocks.hashes(request);
@@ -333,18 +400,43 @@ RunResult simulate(const RunConfig& config, const RunHooks& hooks) {
     if (!reason.empty() && hooks.on_request) {
       RequestRecord rejected;
       rejected.row = row;
-      rejected.arrival_ps = request.arrival_ps;
+      rejected.arrival_ps = arrival_ps;
       rejected.input_tokens = request.input_tokens;
       rejected.output_tokens = request.output_tokens;
       hooks.on_request(rejected, request.id);
       ids.erase(row);
     }
     ++row;
+    return reason.empty();
+  };
+  std::optional<ClosedLoop> clients;
+  if (config.trace.closed_loop) {
+    clients.emplace(*config.trace.closed_loop, spec.frontend_ps);
+    metrics.on_finish = [&clients, then = metrics.on_finish](const RequestRecord& record) {
+      clients->answered(record.finish_ps);
+      if (then) then(record);
+    };
+    clients->play(replicas, [&](std::int64_t arrival_ps, Replica& replica) {
+      if (!next()) return ClosedLoop::Sent::none;
+      return hand_over(arrival_ps, replica) ? ClosedLoop::Sent::accepted : ClosedLoop::Sent::rejected;
+    });
+  } else {
+    while (next()) {
+      // Each engine lives on its own clock unless they share a tier; requests are dealt in turn.
+      Replica& replica = *replicas[row % replicas.size()];
+      if (shared)
+        advance_together(replicas, request.arrival_ps + spec.frontend_ps);
+      else
+        replica.advance(request.arrival_ps + spec.frontend_ps);
+      hand_over(request.arrival_ps, replica);
+    }
   }
+  if (shared) advance_together(replicas, std::numeric_limits<std::int64_t>::max());
   for (const auto& replica : replicas) replica->finish();
+  if (movement != nullptr) result.movement = movement_report(replicas, metrics);
   if (hooks.stop != nullptr && *hooks.stop != 0) result.interrupted = true;
-  if (row == 0 && !result.interrupted) throw InputError({config.trace.file, 0, 0}, "holds no requests");
-  result.trace = trace->info();
+  if (row == 0 && !result.interrupted) throw InputError({trace.info().file, 0, 0}, "holds no requests");
+  result.trace = trace.info();
   result.origins = costs.front()->origins();
   for (const auto& cost : costs) result.kernel_simulation_s += cost->simulated_s();
   if (metrics.out_of_range_steps > 0)

@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "models/parallel/capacity.hpp"
 #include "sim/serving/metrics.hpp"
+#include "sim/serving/movement_report.hpp"
 #include "sim/serving/run_config.hpp"
 #include "traces/request.hpp"
 
@@ -27,6 +29,7 @@ struct RunResult {
   std::int64_t weight_bytes = 0;     // of one rank, buffers included
   TraceInfo trace;
   Metrics metrics;
+  std::optional<MovementReport> movement;  // where KV moves
   std::vector<CostOrigin> origins;
   std::vector<std::string> warnings;
   bool interrupted = false;
@@ -46,6 +49,8 @@ struct RunHooks {
 };
 
 RunResult simulate(const RunConfig& config, const RunHooks& hooks = {});
+// Of requests that are not in config.trace.file.
+RunResult simulate(const RunConfig& config, TraceReader& trace, const RunHooks& hooks = {});
 
 // The parts of it, for tests and tools.
 std::unique_ptr<StepCost> make_step_cost(const RunConfig& config, const RankModel& rank,

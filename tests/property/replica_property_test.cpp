@@ -82,6 +82,7 @@ Load any_load() {
   load.spec.memory.allocate_full_prompt = *rc::gen::arbitrary<bool>();
   load.spec.memory.watermark = *rc::gen::element(0.0, 0.1);
   load.spec.async_depth = *rc::gen::inRange(1, 3);
+  load.spec.prefill_first = *rc::gen::arbitrary<bool>();
   load.spec.host_base_ps = *rc::gen::element<std::int64_t>(0, 400'000, 3'000'000);
   load.spec.host_per_sequence_ps = *rc::gen::element<std::int64_t>(0, 20'000);
   load.valid = *rc::gen::element<std::int64_t>(1, 3, 1000);
@@ -177,6 +178,7 @@ TEST(ReplicaProperty, StepsKeepTheBudgetTheSeatsAndTheOrderOfTime) {
     for (const StepRecord& s : out.steps) {
       RC_ASSERT(s.decodes + s.prefill_tokens <= load.spec.max_batched_tokens);
       RC_ASSERT(s.decodes + s.prefill_tokens > 0);
+      RC_ASSERT(!load.spec.prefill_first || s.decodes == 0 || s.prefill_tokens == 0);
       RC_ASSERT(s.running * load.spec.memory.branches <= load.spec.max_num_seqs);
       RC_ASSERT(s.used_blocks <= load.spec.memory.kv_blocks);
       RC_ASSERT(s.start_ps >= free_from);

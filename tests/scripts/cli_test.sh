@@ -88,6 +88,18 @@ expect 0 "decode_tokens_s" explain kv --model llama-3.1-8b --context 4k,32k --ba
 expect 2 "did you mean 'mqa'" explain kv --model llama-3.1-8b --compare mqq
 expect 2 "expected FIRST-LAST" explain kv --model llama-3.1-8b --layers 8-40
 expect 0 "published 5.02x" explain kv-claims
+expect 0 "5.86 GB/s" explain tier --model llama-3.1-70b --gpu a800-sxm --tp 8 --context 8k
+expect 0 "18.57 GB/s" explain tier --model llama-3.1-70b --gpu h800-sxm --tp 8 --context 8k --tflops 989
+expect 0 '"mooncake_eq2"' explain tier --model llama-3.1-70b --gpu h100-sxm --tp 4 --context 32k --link rdma-400g --json
+expect 2 "did you mean 'rdma-400g'" explain tier --model llama-3.1-8b --gpu h100-sxm --link rdma-40g
+expect 2 "--gpu is missing" explain tier --model llama-3.1-8b
+expect 0 "recompute" explain swap --model opt-13b --gpu a100-sxm-40g --engine vllm-0.6 --context 512
+expect 2 "expected block or layer" explain swap --model opt-13b --gpu a100-sxm-40g --copy-unit page
+expect 0 "pcie5-h100" list tiers
+expect 0 '"host link (auto)"' run "$quickstart" --json --set memory.preemption=swap --set memory.kv_blocks=600
+expect 0 "GB/s" run "$quickstart" --set "memory.tiers=[{name: host, capacity_gib: 20}]"
+expect 2 "holds no block" run "$quickstart" --set "memory.tiers=[{name: host, capacity_gib: 0.0001}]"
+expect 2 "read_gb_s" run "$quickstart" --set memory.preemption=swap --set memory.host_link=pcie4-a100 --set memory.host_link.read_gb_s=0
 expect 2 "--model is missing" explain kv
 expect 0 "local-K-W" list shapes
 expect 0 '"hbm_read_bytes"' kernel attention-flash --gpu h100-sxm --heads 16 --q-len 4k --causal --json

@@ -14,6 +14,7 @@
 
 #include "sim/report/summary.hpp"
 #include "sim/serving/simulate.hpp"
+#include "tests/support/first_release_host.hpp"
 #include "tests/support/run_data.hpp"
 #include "traces/generate.hpp"
 
@@ -107,11 +108,10 @@ std::map<int, double> normalised_latency(const std::string& trace, const std::ve
       sum += static_cast<double>(r.finish_ps - r.arrival_ps) * 1e-12 / r.output_tokens;
       ++requests;
     };
-    simulate(load_run_config(path,
-                             {key("memory.block_tokens", block), key("memory.kv_blocks", 15728 / block),
-                              "engine.profile.paged_lanes=16"},
-                             trace),
-             hooks);
+    std::vector<std::string> keys = test::kFirstReleaseHost;
+    keys.insert(keys.end(), {key("memory.block_tokens", block), key("memory.kv_blocks", 15728 / block),
+                             "engine.profile.paged_lanes=16"});
+    simulate(load_run_config(path, keys, trace), hooks);
     latency[block] = sum / static_cast<double>(requests);
     std::printf("[ measured ] blocks of %3d: %.4f s a token\n", block, latency[block]);
   }

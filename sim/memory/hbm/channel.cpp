@@ -64,14 +64,14 @@ HbmCommand HbmChannel::issue(HbmTick until) {
     const HbmTick activate_from = whole_clock(row_bus);
     const HbmTick precharge_from = align_up(row_bus, ticks_.precharge_grain);
     Next column, row;
-    HbmPseudoChannel* const end = halves_.data() + halves_.size();
-    for (HbmPseudoChannel* half = halves_.data(); half != end; ++half) {
-      if (half->refreshing) continue;
-      column.consider(half->column_offer(column_from), half, false);
-      row.consider(half->activate_offer(activate_from), half, true);
-      row.consider(half->precharge_offer(precharge_from), half, false);
+    for (std::uint32_t i = 0; i < ticks_.pseudo_channels; ++i) {
+      HbmPseudoChannel& half = halves_[i];
+      if (half.refreshing) continue;
+      column.consider(half.column_offer(column_from), i, false);
+      row.consider(half.activate_offer(activate_from), i, true);
+      row.consider(half.precharge_offer(precharge_from), i, false);
     }
-    const HbmTick next = std::min(column.offer->time, row.offer->time);
+    const HbmTick next = std::min(column.time, row.time);
     if (next >= maintenance_from_) {
       const auto [half, at] = next_maintenance();
       if (at <= next) {
@@ -85,9 +85,9 @@ HbmCommand HbmChannel::issue(HbmTick until) {
     }
     if (next > until || next >= kHbmNever) return {};
     now_ = next;
-    if (column.offer->time <= next) return issue_column(*column.half, column.offer->bank);
-    return row.opens ? issue_activate(*row.half, row.offer->bank)
-                     : issue_precharge(*row.half, row.offer->bank);
+    if (column.time <= next) return issue_column(halves_[column.half], column.bank);
+    return row.opens ? issue_activate(halves_[row.half], row.bank)
+                     : issue_precharge(halves_[row.half], row.bank);
   }
 }
 

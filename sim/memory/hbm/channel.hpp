@@ -41,17 +41,21 @@ class HbmChannel {
   HbmCommand issue(HbmTick until = kHbmNever);
 
  private:
-  // The best of the pseudo-channels' offers: earliest, then oldest.
+  // The best of the pseudo-channels' offers: earliest, then oldest. Which is better is close to a coin toss,
+  // so it is chosen without branches.
   struct Next {
-    static constexpr HbmOffer kNobody{.time = kHbmNever};
-    const HbmOffer* offer = &kNobody;
-    HbmPseudoChannel* half = nullptr;
+    HbmTick time = kHbmNever;
+    std::uint64_t age = 0;
+    std::uint32_t bank = 0;
+    std::uint32_t half = 0;
     bool opens = false;
-    void consider(const HbmOffer& other, HbmPseudoChannel* its_half, bool activate) {
-      if (other.time > offer->time || (other.time == offer->time && other.age >= offer->age)) return;
-      offer = &other;
-      half = its_half;
-      opens = activate;
+    void consider(const HbmOffer& other, std::uint32_t its_half, bool activate) {
+      const bool better = (other.time < time) | ((other.time == time) & (other.age < age));
+      time = better ? other.time : time;
+      age = better ? other.age : age;
+      bank = better ? other.bank : bank;
+      half = better ? its_half : half;
+      opens = better ? activate : opens;
     }
   };
 

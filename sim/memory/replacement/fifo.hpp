@@ -22,15 +22,18 @@ class Fifo {
 
   bool access(std::uint32_t id) {
     if (contains(id)) return true;
-    while (room_ < weight_(id)) {
-      const std::uint32_t victim = queue_.pop();
-      resident_[victim] = 0;
-      room_ += weight_(victim);
-    }
+    while (room_ < weight_(id)) evict();
     room_ -= weight_(id);
     resident_[id] = 1;
     queue_.push(id);
     return false;
+  }
+  // Makes room, of a cache that is not empty; says whose.
+  std::uint32_t evict() {
+    const std::uint32_t victim = queue_.pop();
+    resident_[victim] = 0;
+    room_ += weight_(victim);
+    return victim;
   }
 
  private:

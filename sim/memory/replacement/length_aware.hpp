@@ -27,13 +27,8 @@ class LengthAware {
     const bool hit = key.uses != 0;
     if (!hit) {
       key.position = position_;
-      if (room_ == 0) {
-        keys_[order_.pop([this](std::uint32_t other) { return priority(other); },
-                         [this](std::uint32_t other) { prefetch(other); })]
-            .uses = 0;
-      } else {
-        --room_;
-      }
+      if (room_ == 0) evict();
+      --room_;
     }
     ++position_;
     ++key.uses;
@@ -41,6 +36,16 @@ class LengthAware {
     if (!hit) order_.push(id, priority(id));
     return hit;
   }
+  // Makes room, of a cache that is not empty; says whose.
+  std::uint32_t evict() {
+    const std::uint32_t victim = order_.pop([this](std::uint32_t other) { return priority(other); },
+                                            [this](std::uint32_t other) { prefetch(other); });
+    keys_[victim].uses = 0;
+    ++room_;
+    return victim;
+  }
+  // The next access is of the block that stands here in its prompt.
+  void go_to(std::uint32_t position) { position_ = position; }
 
  private:
   struct Key {

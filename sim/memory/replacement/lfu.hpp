@@ -20,18 +20,21 @@ class Lfu {
   bool access(std::uint32_t id) {
     const bool hit = contains(id);
     if (!hit) {
-      while (room_ < weight_(id)) {
-        const std::uint32_t victim = order_.pop([this](std::uint32_t key) { return priority(key); },
-                                                [this](std::uint32_t key) { prefetch(key); });
-        keys_[victim].uses = 0;
-        room_ += weight_(victim);
-      }
+      while (room_ < weight_(id)) evict();
       room_ -= weight_(id);
     }
     ++keys_[id].uses;
     keys_[id].last_use = ++now_;
     if (!hit) order_.push(id, priority(id));
     return hit;
+  }
+  // Makes room, of a cache that is not empty; says whose.
+  std::uint32_t evict() {
+    const std::uint32_t victim = order_.pop([this](std::uint32_t key) { return priority(key); },
+                                            [this](std::uint32_t key) { prefetch(key); });
+    keys_[victim].uses = 0;
+    room_ += weight_(victim);
+    return victim;
   }
 
  private:

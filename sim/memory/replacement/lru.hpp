@@ -22,14 +22,22 @@ class Lru {
       keys_.make_newest(0, id);
       return true;
     }
-    while (room_ < weight_(id)) {
-      const std::uint32_t victim = keys_.pop_oldest(0);
-      keys_[victim].newer = kAbsent;
-      room_ += weight_(victim);
-    }
+    while (room_ < weight_(id)) evict();
     room_ -= weight_(id);
     keys_.push_newest(0, id);
     return false;
+  }
+  // Makes room, of a cache that is not empty; says whose.
+  std::uint32_t evict() {
+    const std::uint32_t victim = keys_.pop_oldest(0);
+    keys_[victim].newer = kAbsent;
+    room_ += weight_(victim);
+    return victim;
+  }
+  void erase(std::uint32_t id) {
+    keys_.remove(id);
+    keys_[id].newer = kAbsent;
+    room_ += weight_(id);
   }
 
  private:

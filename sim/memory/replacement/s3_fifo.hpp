@@ -39,20 +39,30 @@ class S3Fifo {
       ++room_ghost_;
       key.queue = kAbsent;
     }
-    while (room_ == 0) {
-      if (room_small_ > 0)
-        evict_main();
-      else
-        evict_small();
-    }
+    if (room_ == 0) evict();
     --room_;
     enter(remembered ? kMain : kSmall, id, 0);
     return false;
+  }
+  // Makes room, of a cache that is not empty; says whose.
+  std::uint32_t evict() {
+    for (;;) {
+      const bool from_main = keys_.empty(kSmall) || (room_small_ > 0 && !keys_.empty(kMain));
+      const std::uint32_t victim = from_main ? evict_main() : evict_small();
+      if (victim != kNone) return victim;
+    }
+  }
+  void erase(std::uint32_t id) {
+    if (keys_[id].queue == kSmall) ++room_small_;
+    keys_.remove(id);
+    keys_[id].queue = kAbsent;
+    ++room_;
   }
 
  private:
   static constexpr int kMostHits = 3;  // more makes no difference
   static constexpr int kHitsToMain = 2;
+  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
   enum Queue : std::uint16_t { kSmall, kMain, kGhost, kAbsent };
   struct Node {
     std::uint32_t newer = 0;
@@ -68,8 +78,8 @@ class S3Fifo {
     if (queue == kSmall) --room_small_;
   }
 
-  // Frees one place, or empties Small into Main.
-  void evict_small() {
+  // Frees one place and says whose, or empties Small into Main.
+  std::uint32_t evict_small() {
     while (!keys_.empty(kSmall)) {
       const std::uint32_t id = keys_.pop_oldest(kSmall);
       ++room_small_;
@@ -83,16 +93,17 @@ class S3Fifo {
         --room_ghost_;
       else
         keys_[keys_.pop_oldest(kGhost)].queue = kAbsent;
-      return;
+      return id;
     }
+    return kNone;
   }
-  void evict_main() {
+  std::uint32_t evict_main() {
     for (;;) {
       const std::uint32_t id = keys_.pop_oldest(kMain);
       if (keys_[id].hits == 0) {
         keys_[id].queue = kAbsent;
         ++room_;
-        return;
+        return id;
       }
       enter(kMain, id, keys_[id].hits - 1);
     }

@@ -31,6 +31,19 @@ class Sieve {
     keys_.push_newest(0, id);
     return false;
   }
+  // Makes room, of a cache that is not empty; says whose.
+  std::uint32_t evict() {
+    std::uint32_t id = hand_ == keys_.end(0) ? keys_.oldest(0) : hand_;
+    while (keys_[id].state == kVisited) {
+      keys_[id].state = kResident;
+      id = keys_[id].newer;
+      if (id == keys_.end(0)) id = keys_.oldest(0);
+    }
+    erase(id, keys_[id].newer);
+    keys_.prefetch(hand_);
+    return id;
+  }
+  void erase(std::uint32_t id) { erase(id, hand_ == id ? keys_[id].newer : hand_); }
 
  private:
   enum State : std::uint32_t { kAbsent, kResident, kVisited };
@@ -40,15 +53,8 @@ class Sieve {
     State state = kAbsent;
   };
 
-  void evict() {
-    std::uint32_t id = hand_ == keys_.end(0) ? keys_.oldest(0) : hand_;
-    while (keys_[id].state == kVisited) {
-      keys_[id].state = kResident;
-      id = keys_[id].newer;
-      if (id == keys_.end(0)) id = keys_.oldest(0);
-    }
-    hand_ = keys_[id].newer;
-    keys_.prefetch(hand_);
+  void erase(std::uint32_t id, std::uint32_t hand) {
+    hand_ = hand;
     keys_.remove(id);
     keys_[id].state = kAbsent;
     room_ += weight_(id);

@@ -37,6 +37,22 @@ class Slru {
     enter(lowest, id);
     return false;
   }
+  // Makes room, of a cache that is not empty; says whose.
+  std::uint32_t evict() {
+    std::uint32_t lowest = 0;
+    while (keys_.empty(lowest)) ++lowest;
+    const std::uint32_t victim = keys_.oldest(lowest);
+    erase(victim);
+    keys_.prefetch(keys_.oldest(lowest));
+    return victim;
+  }
+  void erase(std::uint32_t id) {
+    const std::uint32_t segment = keys_[id].segment;
+    keys_.remove(id);
+    keys_[id].segment = kAbsent;
+    ++room_in_[segment];
+    ++room_;
+  }
 
  private:
   static constexpr std::uint32_t kSegments = 4;
@@ -67,13 +83,6 @@ class Slru {
       ++room_in_[s];
       enter(s - 1, cooled);
     }
-  }
-  void evict() {
-    std::uint32_t lowest = 0;
-    while (keys_.empty(lowest)) ++lowest;
-    keys_[keys_.pop_oldest(lowest)].segment = kAbsent;
-    ++room_in_[lowest];
-    ++room_;
   }
 
   LinkedLists<Node> keys_;

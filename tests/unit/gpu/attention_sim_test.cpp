@@ -56,6 +56,42 @@ TEST(AttentionSim, ReplayedBuffersThatFitL2AreFaster) {
               1e-3);
 }
 
+TEST(AttentionSim, APromptFindsTheKeysThatTheKvWriteHasJustUsed) {
+  // 2,048 tokens of 8 KV heads: 16.8 MB in and out, well inside L2; a decode's history is long gone.
+  const Gpu pro = load_gpu("rtx-pro-6000");
+  AttentionSimOptions serving;
+  serving.l2 = L2Mode::on;
+  AttentionProblem prompt = decode(1, 2048);
+  prompt.sequences[0].queries = 2048;
+  const auto main = [](const AttentionSimulation& sim) {
+    for (const auto& part : sim.parts)
+      if (std::string(part.kernel) == "attention") return part.launch.hbm_read_bytes;
+    return std::int64_t{-1};
+  };
+  const std::int64_t q_bytes = 2048LL * 32 * 128 * 2, kv_bytes = 2048LL * 8 * 256 * 2;
+  EXPECT_NEAR(static_cast<double>(main(simulate_attention(pro, prompt, serving))),
+              static_cast<double>(q_bytes), 0.05 * static_cast<double>(q_bytes));
+  EXPECT_GT(main(simulate_attention(pro, decode(1, 2048), serving)), kv_bytes * 99 / 100);
+}
+
+TEST(AttentionSim, TheKvWriteIsItsCtasChainAndThenItsBytes) {
+  const Gpu h100 = load_gpu("h100-sxm");
+  const auto write_us = [&](std::int64_t tokens) {
+    AttentionProblem p = decode(1, tokens, 8, 8);
+    p.sequences[0].queries = tokens;
+    AttentionSimOptions cold;
+    cold.l2 = L2Mode::on;
+    return simulate_attention(h100, p, cold).parts[0].us;
+  };
+  const AttentionRates& r = h100.kernels->tile.attention.rates;
+  const double token_us = 2 * 8 * 256 * 2 / (h100.hbm_bytes_per_us() * r.hbm_fraction);
+  // 512 threads a token: four on each of 132 SMs.
+  EXPECT_NEAR(write_us(100), r.kv_write_us + 100 * token_us, 1e-6);
+  EXPECT_NEAR(write_us(4 * 528), 4 * r.kv_write_us + 4 * 528 * token_us, 1e-6);
+  EXPECT_NEAR(write_us(5 * 528 / 2), 2.5 * r.kv_write_us + 5 * 264 * token_us, 1e-6)
+      << "a last wave by its share";
+}
+
 TEST(AttentionSim, LongContextsReachTheBandwidthTheyWereGiven) {
   for (const char* name : {"a100-sxm-80g", "h100-sxm", "l40s", "rtx-pro-6000"}) {
     const Gpu gpu = load_gpu(name);

@@ -84,6 +84,21 @@ TEST(GemmSim, RotatedWeightsLeaveL2AllAtOnce) {
   EXPECT_GT(read(4096, 0), 0.99 * 4096 * 2048) << "serving: weights are never still there";
 }
 
+TEST(GemmSim, AReplacementThatResistsThrashingKeepsSomeWeights) {
+  Gpu gpu = load_gpu("rtx-pro-6000");
+  const GemmShape replayed{.m = 16, .n = 28672, .k = 4096, .weight_copies = 6};  // 6 x 235 MB
+  GemmShape serving = replayed;
+  serving.weight_copies = 0;
+  gpu.kernels->tile.gemm.l2_retained = 0;
+  const double lru = simulate_gemm(gpu, replayed).time.total;
+  EXPECT_NEAR(lru, simulate_gemm(gpu, serving).time.total, 0.01 * lru);
+  gpu.kernels->tile.gemm.l2_retained = 0.5;
+  const double kept =
+      0.5 * gpu.kernels->tile.gemm.l2_share * static_cast<double>(gpu.l2_bytes.value) / (6 * 235e6);
+  EXPECT_NEAR(simulate_gemm(gpu, replayed).time.total, lru * (1 - kept), 0.02 * lru);
+  EXPECT_NEAR(simulate_gemm(gpu, serving).time.total, lru, 0.01 * lru) << "other layers push all of them out";
+}
+
 TEST(GemmSim, SplittingKPaysForAFewLongTiles) {
   const Gpu& h100 = gpu("h100-sxm");
   const GemmShape shape{64, 64, 16384};

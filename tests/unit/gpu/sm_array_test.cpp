@@ -45,6 +45,16 @@ TEST(SmArray, WholeWavesFollowEachOther) {
   EXPECT_EQ(play(spec(4, 1), 8, compute_only(5)).time_ps, 10 * kUs);
 }
 
+TEST(SmArray, APrologueHidesBehindTheCtaBeforeButNotInTheFirstWave) {
+  SmArraySpec s = spec(1, 1);
+  s.prologue_ps = 2 * kUs;
+  CtaRun run = compute_only(5);
+  run.hidden = 1.5 * kUs;
+  EXPECT_EQ(play(s, 1, run).time_ps, 7 * kUs);
+  EXPECT_EQ(play(s, 3, run).time_ps, (7 + 5.5 + 5.5) * kUs);
+  EXPECT_EQ(SmArray().run_equal(s, 3, run).time_ps, play(s, 3, run).time_ps);
+}
+
 TEST(SmArray, ResidentsShareTheComputeOfTheirSm) {
   EXPECT_EQ(play(spec(1, 2), 2, compute_only(5)).time_ps, 10 * kUs);
   CtaRun waits = compute_only(5);

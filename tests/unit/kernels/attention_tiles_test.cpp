@@ -23,10 +23,11 @@ std::int64_t tiles_by_walking(const CausalBlocks& c, std::int64_t block) {
     if (query >= c.queries) break;
     const std::int64_t to = c.history + query;
     const std::int64_t from = c.window > 0 ? std::max<std::int64_t>(0, to - c.window + 1) : 0;
-    first = std::min(first, from / c.tile.n);
-    last = std::max(last, to / c.tile.n);
+    first = std::min(first, from);
+    last = std::max(last, to);
   }
-  return last - first + 1;
+  if (c.from_window && c.window > 0) return (last - first + c.tile.n) / c.tile.n;
+  return last / c.tile.n - first / c.tile.n + 1;
 }
 
 TEST(AttentionTiles, SumsAndMaximaEqualWalkingEveryQuery) {
@@ -36,7 +37,8 @@ TEST(AttentionTiles, SumsAndMaximaEqualWalkingEveryQuery) {
         *rc::gen::inRange<std::int64_t>(0, 700),
         *rc::gen::inRange<std::int64_t>(1, 9),
         *rc::gen::oneOf(rc::gen::just<std::int64_t>(0), rc::gen::inRange<std::int64_t>(1, 900)),
-        {*rc::gen::element(64, 128, 192), *rc::gen::element(64, 80, 96, 128, 160, 256)}};
+        {*rc::gen::element(64, 128, 192), *rc::gen::element(64, 80, 96, 128, 160, 256)},
+        *rc::gen::arbitrary<bool>()};
     std::int64_t sum = 0, most = 0;
     for (std::int64_t b = 0; b < c.row_blocks(); ++b) {
       const std::int64_t walked = tiles_by_walking(c, b);
@@ -103,13 +105,12 @@ TEST(Fa2Geometry, SplitsFillTwoCtasPerSm) {
 }
 
 // The library's rule, written the slow way: efficiencies of all eligible counts, then the first good one.
-int splits_by_the_book(std::int64_t blocks, std::int64_t slots, std::int64_t tiles, int most,
-                       bool only_shortening = true) {
+int splits_by_the_book(std::int64_t blocks, std::int64_t slots, std::int64_t tiles, int most) {
   const auto per = [&](std::int64_t s) { return (tiles + s - 1) / s; };
   std::vector<double> efficiency;
   const std::int64_t limit = std::min<std::int64_t>({most, slots, tiles});
   for (std::int64_t s = 1; s <= limit; ++s) {
-    const bool eligible = !only_shortening || s == 1 || per(s) != per(s - 1);
+    const bool eligible = s == 1 || per(s) != per(s - 1);
     const double waves = static_cast<double>(blocks * s) / static_cast<double>(slots);
     efficiency.push_back(eligible ? waves / std::ceil(waves) : 0);
   }
@@ -125,43 +126,62 @@ TEST(SplitRule, EqualsTheLibrarysLoop) {
     const auto blocks = *rc::gen::inRange<std::int64_t>(1, 300),
                slots = *rc::gen::inRange<std::int64_t>(1, 400),
                tiles = *rc::gen::inRange<std::int64_t>(1, 600);
-    for (const bool only : {true, false})
-      RC_ASSERT(best_split_count(blocks, slots, tiles, 128, only) ==
-                splits_by_the_book(blocks, slots, tiles, 128, only));
+    RC_ASSERT(best_split_count(blocks, slots, tiles, 128) == splits_by_the_book(blocks, slots, tiles, 128));
   });
 }
 
 TEST(Fa3Geometry, OneWarpgroupForFewRowsOfHeadDim64And128) {
   const auto is = [](TileShape t, int m, int n) { return t.m == m && t.n == n; };
-  EXPECT_TRUE(is(fa3::tile(128, 4, false, false), 64, 128));
-  EXPECT_TRUE(is(fa3::tile(64, 64, false, false), 64, 192));
-  EXPECT_TRUE(is(fa3::tile(128, 65, false, false), 128, 128));
-  EXPECT_TRUE(is(fa3::tile(64, 65, false, false), 192, 128));
-  EXPECT_TRUE(is(fa3::tile(64, 4, true, false), 192, 160));
-  EXPECT_TRUE(is(fa3::tile(192, 4, false, false), 128, 96));
-  EXPECT_TRUE(is(fa3::tile(256, 4, false, false), 128, 80));
-  EXPECT_TRUE(is(fa3::tile(256, 4, true, false), 128, 64));
-  EXPECT_TRUE(is(fa3::tile(64, 4, false, true), 64, 128));
-  EXPECT_TRUE(is(fa3::tile(128, 4, false, true), 64, 96));
-  EXPECT_TRUE(is(fa3::tile(128, 65, false, true), 128, 160));
-  EXPECT_TRUE(is(fa3::tile(192, 4, false, true), 128, 96));
-  EXPECT_TRUE(is(fa3::tile(256, 4, false, true), 128, 128));
+  EXPECT_TRUE(is(fa3::tile(128, 4, true, false, false), 64, 128));
+  EXPECT_TRUE(is(fa3::tile(128, 64, false, false, false), 64, 128));
+  EXPECT_TRUE(is(fa3::tile(64, 64, true, false, false), 64, 192));
+  EXPECT_TRUE(is(fa3::tile(64, 64, false, false, false), 192, 128)) << "decode only";
+  EXPECT_TRUE(is(fa3::tile(128, 65, true, false, false), 128, 128));
+  EXPECT_TRUE(is(fa3::tile(64, 65, true, false, false), 192, 128));
+  EXPECT_TRUE(is(fa3::tile(64, 4, true, true, false), 192, 160));
+  EXPECT_TRUE(is(fa3::tile(192, 4, true, false, false), 128, 96));
+  EXPECT_TRUE(is(fa3::tile(256, 4, true, false, false), 128, 80));
+  EXPECT_TRUE(is(fa3::tile(256, 4, true, true, false), 128, 64));
+  EXPECT_TRUE(is(fa3::tile(64, 4, true, false, true), 64, 128));
+  EXPECT_TRUE(is(fa3::tile(128, 4, true, false, true), 64, 96));
+  EXPECT_TRUE(is(fa3::tile(128, 65, true, false, true), 128, 160));
+  EXPECT_TRUE(is(fa3::tile(192, 4, true, false, true), 128, 96));
+  EXPECT_TRUE(is(fa3::tile(256, 4, true, false, true), 128, 128));
+}
+
+// hopper/heuristics.h of vLLM's fork, written the slow way.
+int fa3_splits_by_the_book(std::int64_t blocks, std::int64_t sms, std::int64_t tiles) {
+  if (static_cast<double>(blocks) >= 0.8 * static_cast<double>(sms) || tiles <= 4) return 1;
+  if (tiles <= 8 && blocks >= 32) return 1;
+  std::vector<double> efficiency;
+  for (std::int64_t s = 1; s <= std::min<std::int64_t>({128, sms, tiles}); ++s) {
+    const double waves = static_cast<double>(blocks * s) / static_cast<double>(sms);
+    efficiency.push_back(waves / std::ceil(waves) * (tiles / s < 4 ? 0.85 : 1));
+  }
+  double best = 0;
+  for (const double e : efficiency) best = std::max(best, e);
+  for (std::size_t i = 0; i < efficiency.size(); ++i)
+    if (efficiency[i] >= 0.95 * best - 1e-12) return static_cast<int>(i) + 1;
+  return 1;
+}
+
+TEST(Fa3Geometry, TheHostsSplitCountEqualsTheLibrarysLoop) {
+  rc::check("heuristic_splits", [] {
+    const auto heads = *rc::gen::inRange<std::int64_t>(1, 64), rows = *rc::gen::inRange<std::int64_t>(1, 20),
+               sms = *rc::gen::inRange<std::int64_t>(1, 200), tiles = *rc::gen::inRange<std::int64_t>(1, 600);
+    RC_ASSERT(fa3::heuristic_splits(heads, rows, sms, tiles) ==
+              fa3_splits_by_the_book(heads * rows, sms, tiles));
+  });
 }
 
 TEST(Fa3Geometry, TheSplitCapFollowsGraphAndSchedulerLimits) {
   EXPECT_EQ(fa3::split_cap(true, 512, 8, 1, 132, 1000), 32);
   EXPECT_EQ(fa3::split_cap(true, 993, 1, 1, 132, 1000), 1);
   // Eager: one sequence of 8 KV heads, 8 blocks on 132 SMs; 16 splits fill 128 of them.
-  EXPECT_EQ(fa3::split_cap(false, 513, 8, 1, 132, 1000), splits_by_the_book(8, 132, 1000, 128, false));
+  EXPECT_EQ(fa3::split_cap(false, 513, 8, 1, 132, 1000), 16);
   EXPECT_EQ(fa3::split_cap(false, 1, 8, 14, 132, 1000), 1) << "112 blocks >= 0.8 x 132";
   EXPECT_EQ(fa3::split_cap(false, 1, 8, 1, 132, 4), 1) << "four tiles are too few";
-}
-
-TEST(Fa3Geometry, ASplitNeedNotShortenTheLongestPart) {
-  // 16 planes on 132 SMs, 10 tiles. Of 1 to 10 splits 8 fill best, 128 of 132; 7 fill 112, 0.875 of that.
-  // Where only shorter parts count, 6 to 9 do not (2 tiles, as 5); 5 and 10 fill 0.61 each.
-  EXPECT_EQ(fa3::heuristic_splits(16, 1, 132, 10), 7);
-  EXPECT_EQ(best_split_count(16, 132, 10, 128), 5);
+  EXPECT_EQ(fa3::split_cap(false, 1, 1, 64, 132, 8), 1) << "64 row blocks need no splits of 8 tiles";
 }
 
 TEST(Fa3Geometry, HeadsBeyondL2AreSplitWhenManyRowsPassOverThem) {

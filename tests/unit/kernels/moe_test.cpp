@@ -73,6 +73,33 @@ TEST(ExpertLoad, TheSteeperTheLawTheMoreUnequal) {
   EXPECT_GT(gentle, 4096.0 * 4 / 64);
 }
 
+TEST(ExpertLoad, DrawnExpertsConserveAssignmentsAndOverlapAsTokensAgree) {
+  rc::check([] {
+    MoeShape s = layer(*rc::gen::inRange<std::int64_t>(1, 5000));
+    s.experts = *rc::gen::element(4, 8, 64, 256);
+    s.top_k = *rc::gen::inRange(1, 5);
+    s.drawn = true;
+    s.ep = *rc::gen::element(1, 2, 4);
+    const auto assignments = static_cast<double>(s.tokens) * s.top_k;
+    const ExpertLoad load = expert_load(s);
+    RC_ASSERT(std::abs(load.rows() * s.ep - assignments) < 1e-6 * assignments);
+    RC_ASSERT(load.touched() * s.ep <= std::min<double>(assignments, s.experts) * (1 + 1e-9));
+    RC_ASSERT(load.touched() * s.ep >= s.top_k * (1 - 1e-9));
+  });
+}
+
+TEST(ExpertLoad, OneTokenDrawsItsExpertsAndManyDrawAll) {
+  MoeShape s = layer(1);
+  s.drawn = true;
+  EXPECT_NEAR(expert_load(s).touched(), 4, 1e-9);
+  s.tokens = 100000;
+  EXPECT_NEAR(expert_load(s).touched(), 64, 1e-3);
+  // Even if all were equally popular, 16 tokens x 4 leave (1 - 1/16)^16 = 36 % of 64 experts idle.
+  s.tokens = 16;
+  EXPECT_LT(expert_load(s).touched(), 64 * (1 - std::pow(1 - 1.0 / 16, 16)));
+  EXPECT_GT(expert_load(s).touched(), 20);
+}
+
 TEST(Moe, FewTokensReadTheExpertsTheyTouch) {
   // 8 tokens x 4 touch 32 experts of 3 x 1,024 x 512 x 2 B: 100.66 MB at 500 GB/s = 201.33 us, with 65.5
   // + 65.5 kB of results. Fixed: 20 + 3 log2(1 + 32/64) + 5 x 0.64.

@@ -50,6 +50,7 @@ TEST(FlashProgram, EveryNumberingVisitsEveryRowHeadAndSplitOnce) {
     f.numbering = *rc::gen::element(Numbering::rows_sequences_heads, Numbering::rows_splits_heads_sequences,
                                     Numbering::sections, Numbering::ragged);
     f.section = *rc::gen::inRange(1, 40);
+    f.section_tiles = *rc::gen::inRange(0, 40);
     f.most_splits = f.numbering == Numbering::rows_sequences_heads ? 1 : *rc::gen::inRange(1, 5);
     if (f.numbering == Numbering::ragged)
       for (std::size_t s = 0; s < f.problem.sequences.size(); ++s)
@@ -76,6 +77,7 @@ TEST(FlashProgram, ATileIsMaskedExactlyIfSomeOfItsScoresAre) {
     f.problem = test::random_problem();
     f.tile = {*rc::gen::element(16, 64), *rc::gen::element(16, 48)};
     f.packed = *rc::gen::arbitrary<bool>();
+    f.tiles_from_window = *rc::gen::arbitrary<bool>();
     f.number_ctas();
     for (const FlashForward::Cta& c : all_ctas(f)) {
       const std::int64_t start = c.keys - f.problem.sequences[static_cast<std::size_t>(c.sequence)].queries;
@@ -83,7 +85,8 @@ TEST(FlashProgram, ATileIsMaskedExactlyIfSomeOfItsScoresAre) {
         bool all_seen = true;
         for (std::int64_t r = c.first_row; r < c.first_row + c.rows; ++r) {
           const KeyRange keys = f.problem.visible(start + r / f.group(), c.keys);
-          all_seen = all_seen && keys.begin <= t * f.tile.n && keys.end >= (t + 1) * f.tile.n;
+          all_seen = all_seen && keys.begin <= c.first_key + t * f.tile.n &&
+                     keys.end >= c.first_key + (t + 1) * f.tile.n;
         }
         RC_ASSERT((t >= c.masked_from || t < c.masked_until) == !all_seen);
       }
@@ -308,6 +311,37 @@ TEST(FlashProgram, PagedFa3TakesTheLastRowsFirst) {
   EXPECT_EQ(f.cta(16 * 8).rows, 300 * 4 - 9 * 128);
 }
 
+// hopper/block.h: the first key a row block's window holds is where its tiles begin, page or not.
+TEST(FlashProgram, TilesOfAWindowOnFa3BeginWithTheWindow) {
+  AttentionProblem p = llama({{1024, 1024}});
+  p.q_heads = p.kv_heads = 8, p.window = 128;
+  const FlashForward f = fa3::launch(p, kH100).forward;
+  // Rows 512 to 639 see keys 385 to 639: 255 keys in two tiles of 128, where tiles counted from key 0 are
+  // three.
+  FlashForward from_zero = f;
+  from_zero.tiles_from_window = false;
+  const FlashForward::Cta c = f.cta_at(0, 0, 4, 0);
+  EXPECT_EQ(c.first_key, 385);
+  EXPECT_EQ(c.steps, 2);
+  EXPECT_EQ(from_zero.cta_at(0, 0, 4, 0).steps, 2 + 0) << "384 to 639 end on tiles by chance";
+  EXPECT_EQ(from_zero.cta_at(0, 0, 4, 0).first_key, 0);
+  p.window = 130;
+  EXPECT_EQ(fa3::launch(p, kH100).forward.cta_at(0, 0, 4, 0).steps, 3) << "257 keys";
+  EXPECT_EQ(fa2::launch(p, kA100).forward.cta_at(0, 0, 8, 0).steps, 3) << "64 rows, 383 to 575, from key 0";
+}
+
+// tile_scheduler.hpp of vLLM's fork: heads whose keys fit 8 MB together run side by side, longest rows first.
+TEST(FlashProgram, LongPromptsOnPagedFa3RunByPartsOfTheHeads) {
+  // 4,096 keys are 32 tiles of 64 KB: 128 tiles hold four heads.
+  const FlashForward f = fa3::launch(llama({{4096, 4096}}), kH100).forward;
+  ASSERT_EQ(f.splits, std::vector<std::int32_t>{1});
+  EXPECT_EQ(f.section_tiles, 128);
+  EXPECT_EQ(f.cta(3).head, 3);
+  EXPECT_EQ(f.cta(4).head, 0);
+  EXPECT_EQ(f.cta(4).first_row, 126 * 128);
+  EXPECT_EQ(f.cta(4 * 128).head, 4) << "after all 128 row blocks of the first four";
+}
+
 TEST(FlashProgram, SequencesWithoutKeysOnlyWriteZeros) {
   for (const FlashLaunch& launch :
        {fa2::launch(llama({{3, 0}}), kA100), fa3::launch(llama({{3, 0}}), kH100)}) {
@@ -324,7 +358,7 @@ TEST(FlashProgram, HalfTheBytesWithAnFp8Cache) {
   p.kv_element_bytes = 1;
   const FlashLaunch fp8 = fa3::launch(p, kH100);
   EXPECT_EQ(2 * traffic_of(fp8.forward).read_of(Tensor::k), bf16);
-  EXPECT_EQ(fp8.forward.tile.n, 160);
+  EXPECT_EQ(fp8.forward.tile.n, 96);  // one query a sequence: the small fp8 tile
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Every file shipped under configs/gpus, fabrics and engines: it reads, it is named after itself, every
-// number says where it comes from, and its peaks are those of the datasheets.
+// Every file shipped under configs/gpus, fabrics, engines and tiers: it reads, it is named after itself,
+// every number says where it comes from, and its peaks are those of the datasheets.
 #include <gtest/gtest.h>
 
 #include <cctype>
@@ -49,7 +49,7 @@ TEST(SourceCheck, SeesANumberWithoutASource) {
 }
 
 TEST(Configs, EveryNumberOfEveryFileNamesItsSource) {
-  for (const char* folder : {"gpus", "fabrics", "engines"}) {
+  for (const char* folder : {"gpus", "fabrics", "engines", "tiers"}) {
     int numbers = 0;
     for (const std::string& name : config_names(folder))
       visit_numbers(load_config(folder, name), name, false, [&](const std::string& path, bool sourced) {
@@ -247,7 +247,7 @@ TEST(Configs, FabricsOfNamedMachinesCarryTheirGpusRates) {
 
 TEST(Configs, EveryEngineProfileReads) {
   const std::vector<std::string> names = config_names("engines");
-  for (const char* name : {"vllm-0.19", "vllm-0.6", "sarathi", "trtllm-1.0", "sglang-0.5", "ideal"})
+  for (const char* name : {"vllm-0.19", "vllm-0.12", "vllm-0.6", "sarathi", "trtllm-1.0", "sglang-0.5", "ideal"})
     EXPECT_TRUE(has(names, name)) << name;
   for (const std::string& name : names) {
     const EngineProfile profile = load_engine_profile(name);

@@ -64,8 +64,9 @@ TEST(EngineProfile, HostTimeIsBasePlusRanksPlusSequences) {
   EXPECT_EQ(load_engine_profile("ideal").host_time(8, 1000), Time{0});
   EXPECT_EQ(load_engine_profile("vllm-0.19").host_time(1, 256), Time{0})
       << "hidden by asynchronous scheduling";
-  // 2.6 ms + 0.2 ms a rank + 0.35 ms a sequence.
-  EXPECT_EQ(load_engine_profile("vllm-0.6").host_time(4, 10), microseconds(2600 + 800 + 3500));
+  // Measured runs of the V0 engine show 3 to 4.5 ms a step beside the GPU's work.
+  EXPECT_GT(load_engine_profile("vllm-0.6").host_time(4, 1), microseconds(3000));
+  EXPECT_LT(load_engine_profile("vllm-0.6").host_time(4, 1), microseconds(4500));
 }
 
 TEST(EngineProfile, OnlyTheNewEngineIsAsynchronous) {

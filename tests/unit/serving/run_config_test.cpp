@@ -62,7 +62,7 @@ TEST(RunConfig, NamesThatAreNotThereSuggestOnesThatAre) {
                "did you mean 'h100-sxm'?");
   expect_error("gpu: h100-sxm\nmodel: lama-3.1-8b\ntrace: {file: t.csv}\n", "run.yaml:2:8",
                "did you mean 'llama-3.1-8b'?");
-  expect_error(kGood + "engine: {profile: vllm-0.18}\n", "run.yaml:4:19", "did you mean 'vllm-0.19'?");
+  expect_error(kGood + "engine: {profile: vlm-0.19}\n", "run.yaml:4:19", "did you mean 'vllm-0.19'?");
   expect_error(kGood + "engine: {scheduler: vlm}\n", "run.yaml:4:21", "did you mean 'vllm'?");
   expect_error(kGood + "fabric: dgx-h10\n", "run.yaml:4:9", "did you mean 'dgx-h100'?");
   expect_error("gpu: ./nowhere.yaml\nmodel: llama-3.1-8b\ntrace: {file: t.csv}\n", "run.yaml:1:6",

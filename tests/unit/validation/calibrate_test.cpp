@@ -181,8 +181,9 @@ TEST(Calibrate, ParametersLeftAtABoundAreNamedInTheSource) {
   card.kernels->attention.rates.hbm_fraction = 0.9;
   std::vector<MeasurementTable> tables;
   tables.push_back(decode_table(truth));
+  tables.push_back(prefill_table(truth));
   const std::vector<CalibrationNote> notes = calibrate(card, tables, {"2000-01-02", "our own (MIT)"});
-  ASSERT_EQ(notes.size(), 1u);
+  ASSERT_EQ(notes.size(), 2u);
   EXPECT_NE(std::find(notes[0].at_bound.begin(), notes[0].at_bound.end(), "rates.hbm_fraction"),
             notes[0].at_bound.end());
   const std::string& source = card.kernels->attention.source;

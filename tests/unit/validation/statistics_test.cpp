@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 namespace tessera {
 namespace {
 
@@ -25,6 +27,18 @@ TEST(Statistics, ErrorsOfRatiosInPercent) {
 }
 
 TEST(Statistics, NothingIsZeroRowsNotZeroError) { EXPECT_EQ(summarise(std::span<const double>{}).rows, 0u); }
+
+TEST(Statistics, RankCorrelationSeesOrderAlone) {
+  const std::vector<Prediction> rising = {{1, 10}, {2, 20}, {900, 21}}, falling = {{3, 1}, {2, 2}, {1, 9}};
+  EXPECT_DOUBLE_EQ(rank_correlation(rising), 1);
+  EXPECT_DOUBLE_EQ(rank_correlation(falling), -1);
+  // Ranks 0, 1, 2, 3 against 0, 1.5, 1.5, 3: 4.5 / sqrt(5 * 4.5).
+  const std::vector<Prediction> tied = {{1, 1}, {2, 5}, {3, 5}, {4, 8}};
+  EXPECT_NEAR(rank_correlation(tied), 4.5 / std::sqrt(5 * 4.5), 1e-12);
+  const std::vector<Prediction> flat = {{1, 4}, {1, 5}};
+  EXPECT_EQ(rank_correlation(flat), 0);
+  EXPECT_EQ(rank_correlation({}), 0);
+}
 
 TEST(Statistics, GroupsAreKeptApart) {
   GroupedErrors errors;

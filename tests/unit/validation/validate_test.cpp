@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "validation/calibrate.hpp"
+#include "validation/folds.hpp"
 
 namespace tessera {
 namespace {
@@ -122,8 +124,8 @@ TEST(Validate, WhereSelectsRowsAndNoRowsIsAnError) {
 
 TEST(Validate, JsonHasTheKeysOfTheContract) {
   const auto json = nlohmann::json::parse(to_json(validate(toy(), card(""), one_table())));
-  for (const char* key : {"rows", "used", "mape", "median_ape", "p90_ape", "bias", "in_sample", "held_out",
-                          "out_of_range", "groups", "worst"})
+  for (const char* key : {"rows", "used", "mape", "median_ape", "p90_ape", "bias", "rank_correlation",
+                          "in_sample", "held_out", "out_of_range", "groups", "worst"})
     EXPECT_TRUE(json.contains(key)) << key;
   EXPECT_EQ(json["rows"], 6);
   EXPECT_EQ(json["worst"][0]["terms"]["hbm_us"], 2000);
@@ -146,6 +148,69 @@ TEST(Validate, KernelsAreFoundByNameAndByColumns) {
   EXPECT_STREQ(named("nccl_dtype,latency_ms\n"), "nccl");
   EXPECT_STREQ(named("allreduce_dtype,latency_ms\n"), "custom_allreduce");
   EXPECT_THROW(named("x,latency_ms\n"), InputError);
+}
+
+// The table source of the toy: GEMMs named by the column `shape` as m.
+KernelValidator toy_table() {
+  KernelValidator v = toy();
+  v.add_to_table = [](KernelTable& t, const Row& r) {
+    t.add_gemm(DType::bf16, std::stoll(std::string(r.text("shape")).substr(1)) + 1, 4096, 4096,
+               r.latency_us());
+  };
+  v.look_up = [](const KernelTable& t, const Gpu& gpu, const Row& r) {
+    return t.gemm(gpu, {std::stoll(std::string(r.text("shape")).substr(1)) + 1, 4096, 4096, DType::bf16, 6});
+  };
+  return v;
+}
+
+TEST(Folds, NoRowIsPredictedByItself) {
+  // Every row has a time of its own, so a table that held it would give it back exactly.
+  std::string text = "kernel_source,shape,p,latency_ms\n";
+  for (int i = 0; i < 64; ++i)
+    text += "a,s" + std::to_string(i) + ",1," + std::to_string(0.05 * (1 + (i * 37 % 11) / 11.0)) + "\n";
+  std::vector<MeasurementTable> tables;
+  tables.push_back(MeasurementTable::parse(std::move(text), "toy.csv"));
+  ValidateOptions options;
+  options.cost = Cost::table;
+  options.worst = 64;
+  const ValidationReport r = validate(toy_table(), load_gpu("h100-sxm"), tables, options);
+  EXPECT_EQ(r.used.rows, 64u);
+  EXPECT_EQ(r.in_sample.rows, 0u);
+  for (const WorstRow& w : r.worst) EXPECT_NE(w.predicted.total, w.measured_us) << w.shape;
+}
+
+TEST(Folds, PartsAreAboutEqual) {
+  std::map<int, int> sizes;
+  for (int i = 0; i < 1000; ++i) ++sizes[fold_of("s" + std::to_string(i), 5)];
+  for (const auto& [fold, size] : sizes) EXPECT_NEAR(size, 200, 45) << fold;
+  EXPECT_EQ(sizes.size(), 5u);
+}
+
+TEST(Folds, WithoutATableSourceOrEnoughPartsItSaysSo) {
+  ValidateOptions options;
+  options.cost = Cost::table;
+  EXPECT_THROW(validate(toy(), card(""), one_table(), options), InputError);
+  options.folds = 1;
+  EXPECT_THROW(validate(toy_table(), card(""), one_table(), options), InputError);
+}
+
+TEST(Validate, ASampleIsChosenByShapeAndTheWholeIsCounted) {
+  std::string text = "kernel_source,shape,p,latency_ms\n";
+  for (int i = 0; i < 1000; ++i) text += "a,s" + std::to_string(i) + ",10,0.01\n";
+  std::vector<MeasurementTable> tables;
+  tables.push_back(MeasurementTable::parse(std::move(text), "toy.csv"));
+  ValidateOptions options;
+  options.sample = 100;
+  const ValidationReport r = validate(toy(), card(""), tables, options);
+  EXPECT_EQ(r.usable, 1000u);
+  EXPECT_NEAR(static_cast<double>(r.used.rows), 100, 30);
+  EXPECT_EQ(validate(toy(), card(""), tables, options).used.rows, r.used.rows);
+}
+
+TEST(Validate, RowsAllFittedOnAreAllInSample) {
+  const ValidationReport r = validate(toy(), card("toy: toy.csv.gz, fitted on all 4 rows"), one_table());
+  EXPECT_EQ(r.in_sample.rows, 3u);
+  EXPECT_EQ(r.held_out.rows, 0u);
 }
 
 TEST(Notes, OneKernelsNoteReplacesItsOwnOnly) {
