@@ -59,7 +59,8 @@ class EmulatedCta {
 
   void run(std::int64_t block) {
     block_ = block;
-    std::memset(shared_.data(), 0xff, shared_.size() * sizeof(cuda::Chunk));
+    constexpr std::uint32_t kNaN = 0xffffffffu;
+    std::fill(shared_.begin(), shared_.end(), cuda::Chunk{{kNaN, kNaN, kNaN, kNaN}});
     for (std::size_t t = 0; t < fibres_.size(); ++t) {
       Fibre& f = fibres_[t];
       f.lane = std::make_unique<EmulatedLane>(*this, static_cast<int>(t));
