@@ -19,11 +19,21 @@ std::string us(std::int64_t ps) { return fmt::format("{}.{:06}", ps / 1'000'000,
 }  // namespace
 
 Timeline::Timeline(std::int64_t max_events) : left_(max_events) {
-  events_ = fmt::format(
-      R"({{"ph":"M","pid":{0},"name":"process_name","args":{{"name":"engine"}}}},
-{{"ph":"M","pid":{0},"tid":1,"name":"thread_name","args":{{"name":"steps"}}}},
-{{"ph":"M","pid":{1},"name":"process_name","args":{{"name":"requests"}}}})",
-      kEngine, kRequests);
+  events_ =
+      fmt::format(R"({{"ph":"M","pid":{},"name":"process_name","args":{{"name":"requests"}}}})", kRequests);
+}
+
+// An engine is named before its first step.
+void Timeline::name_engine(int engine) {
+  const auto at = static_cast<std::size_t>(engine);
+  if (at >= named_.size()) named_.resize(at + 1);
+  if (named_[at]) return;
+  named_[at] = true;
+  fmt::format_to(std::back_inserter(events_),
+                 R"(,
+{{"ph":"M","pid":{0},"name":"process_name","args":{{"name":"engine {1}"}}}},
+{{"ph":"M","pid":{0},"tid":1,"name":"thread_name","args":{{"name":"steps"}}}})",
+                 kEngine + engine, engine);
 }
 
 bool Timeline::room() {
@@ -37,6 +47,7 @@ bool Timeline::room() {
 
 void Timeline::step(const StepRecord& s) {
   if (!room()) return;
+  name_engine(s.engine);
   const char* kind = s.prefill_tokens == 0 ? "decode" : s.decodes == 0 ? "prefill" : "mixed";
   fmt::format_to(
       std::back_inserter(events_),

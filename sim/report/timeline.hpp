@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sim/serving/metrics.hpp"
 
@@ -21,7 +22,9 @@ class Timeline {
 
  private:
   bool room();
+  void name_engine(int engine);
   std::string events_;
+  std::vector<bool> named_;  // engines
   std::int64_t left_;
   std::int64_t dropped_ = 0;
 };
