@@ -35,6 +35,7 @@ Json kv_section(const RunResult& result) {
   kv["capacity_blocks"] = result.kv_blocks;
   kv["capacity_derived"] = result.capacity_derived;
   kv["block_tokens"] = result.block_tokens;
+  kv["block_bytes"] = result.block_bytes;
   kv["bytes_per_token"] = result.bytes_per_token;
   kv["peak_blocks"] = m.peak_blocks;
   kv["mean_blocks"] = number(ratio(m.block_time, m.step_time));

@@ -67,16 +67,20 @@ std::string summary_text(const RunResult& result, const Volatile& machine, bool 
          row("E2EL", latency.e2el);
 
   const double capacity = static_cast<double>(result.kv_blocks);
-  out +=
-      fmt::format("\n  KV cache   {} blocks of {} tokens = {} ({}), peak {:.0f} %, mean {:.0f} %\n",
-                  human_count(result.kv_blocks), result.block_tokens,
-                  human_bytes(capacity * static_cast<double>(result.block_tokens * result.bytes_per_token)),
-                  result.capacity_derived ? fmt::format("derived; {} to {} by the rule's ranges",
-                                                        human_count(result.capacity.blocks_low),
-                                                        human_count(result.capacity.blocks_high))
-                                          : std::string("given"),
-                  share(static_cast<double>(m.peak_blocks), capacity),
-                  m.step_time > 0 ? share(m.block_time / m.step_time, capacity) : 0.0);
+  // What the rule's ranges give, in this allocator's blocks.
+  const auto in_blocks = [&](std::int64_t blocks) {
+    return human_count(result.vmm.empty() ? blocks
+                                          : blocks * result.capacity.block_bytes / result.block_bytes);
+  };
+  out += fmt::format("\n  KV cache   {} blocks of {} tokens = {} ({}), peak {:.0f} %, mean {:.0f} %\n",
+                     human_count(result.kv_blocks), result.block_tokens,
+                     human_bytes(capacity * static_cast<double>(result.block_bytes)),
+                     result.capacity_derived ? fmt::format("derived; {} to {} by the rule's ranges",
+                                                           in_blocks(result.capacity.blocks_low),
+                                                           in_blocks(result.capacity.blocks_high))
+                                             : std::string("given"),
+                     share(static_cast<double>(m.peak_blocks), capacity),
+                     m.step_time > 0 ? share(m.block_time / m.step_time, capacity) : 0.0);
   out += fmt::format(
       "             {:.1f} % of KV slots in use hold tokens, prefix hits {:.1f} % of prompt tokens, {} "
       "preemptions\n",

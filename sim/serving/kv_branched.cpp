@@ -15,6 +15,7 @@ BranchedKv::BranchedKv(const KvMemorySpec& spec)
       beams_(spec.beam_survival < 1),
       survival_(spec.beam_survival),
       least_free_(static_cast<std::int64_t>(spec.watermark * static_cast<double>(spec.kv_blocks))),
+      counts_copies_(spec.hashed_prompts && !spec.prefix_cache),
       parents_(static_cast<std::size_t>(spec.branches)),
       next_(static_cast<std::size_t>(spec.branches)) {
   TESSERA_CHECK(branches_ >= 1, "a request has a sequence");
@@ -48,6 +49,7 @@ void BranchedKv::arrive(Slot slot, std::int64_t input, std::int64_t output,
   group.tables.resize(static_cast<std::size_t>(branches_));
   group.branched = false;
   group.random = sim::RandomStream(spec_.seed, arrivals_++);
+  if (counts_copies_) copies_.arrive(slot, hashes);
 }
 
 // Leading full prompt blocks that are in the pool, into hit_; how many of them stand in the free queue.
@@ -124,13 +126,15 @@ bool BranchedKv::extend(Slot slot, std::int64_t before, std::int64_t after, std:
     }
     if (now) {
       branch(group, group.input + (target - group.input) / branches_);
-      if (beams_ && group.steps > 0) beaming_.push_back(slot);
     } else {
       ahead_ = spec_.allocate_full_prompt ? std::max<std::int64_t>(0, group.input - after) : 0;
     }
     held_blocks_ += per_branch() - had;
   }
   if (group.branched && after < target) ahead_ = branches_ * group.context - after;
+  // Recomputed answers may take several chunks; beams move once all of it is there.
+  if (beams_ && after == target && group.steps > 0) beaming_.push_back(slot);
+  if (counts_copies_) copies_.hold(slot, std::min(after, group.input) / spec_.block_tokens);
   if (!spec_.prefix_cache || group.hashes.empty()) return true;
   const auto full = std::min(static_cast<std::size_t>(std::min(after, group.input) / spec_.block_tokens),
                              group.hashes.size());
@@ -190,6 +194,7 @@ void BranchedKv::leave(Slot slot, std::int64_t computed, bool comes_back) {
     cow_.release(table);
   }
   if (beams_) std::erase(beaming_, slot);
+  if (counts_copies_) copies_.leave(slot);
   group.branched = false;
   if (slot == partial_) ahead_ = 0;
 }
@@ -200,7 +205,7 @@ KvUse BranchedKv::use(std::int64_t resident, bool) const {
   use.held_slots = held_blocks_ * spec_.block_tokens;
   use.resident = resident;
   use.reserved = ahead_;
-  use.duplicate = pool_.duplicates() * spec_.block_tokens;
+  use.duplicate = (pool_.duplicates() + copies_.duplicates()) * spec_.block_tokens;
   return use;
 }
 

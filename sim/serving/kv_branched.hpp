@@ -16,6 +16,7 @@
 
 #include "sim/engine/random.hpp"
 #include "sim/memory/beam_survival.hpp"
+#include "sim/memory/content_copies.hpp"
 #include "sim/memory/copy_on_write.hpp"
 #include "sim/serving/kv_memory.hpp"
 
@@ -78,6 +79,8 @@ class BranchedKv final : public KvMemory {
   bool beams_;
   BeamSurvival survival_;
   std::int64_t least_free_ = 0;
+  bool counts_copies_ = false;
+  ContentCopies copies_;  // where no prefix cache knows them
   std::vector<Group> groups_;
   std::vector<Slot> beaming_;  // requests whose beams still move
   std::vector<BlockId> hit_;

@@ -24,11 +24,15 @@ GroupedKv::GroupedKv(const KvMemorySpec& spec)
       pool_(static_cast<std::uint32_t>(spec.kv_blocks),
             {.null_block = false, .prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
       blocks_per_page_(plan_.blocks_per_page()),
-      least_free_(static_cast<std::int64_t>(spec.watermark * static_cast<double>(spec.kv_blocks))) {
+      least_free_(static_cast<std::int64_t>(spec.watermark * static_cast<double>(spec.kv_blocks))),
+      counts_copies_(spec.hashed_prompts && !spec.prefix_cache) {
   if (spec.reuse_passed) is_passed_.resize(static_cast<std::size_t>(spec.kv_blocks), false);
   for (const KvPageGroup& group : plan_.groups) {
     findable_ = findable_ && !group.ring();
-    if (group.keeps_prefix()) full_token_bytes_ += group.layers * group.entry_bytes / group.rule.stride;
+    if (!group.keeps_prefix()) continue;
+    full_token_bytes_ += group.layers * group.entry_bytes / group.rule.stride;
+    blocks_per_content_ +=
+        static_cast<double>(group.tables * plan_.block_tokens) / static_cast<double>(group.page_tokens);
   }
 }
 
@@ -50,16 +54,26 @@ std::int64_t GroupedKv::kept_pages(const KvPageGroup& group, std::int64_t token)
   return group.ring() ? 0 : group.rule.live_pages(token + 1, group.page_tokens).kept_prefix;
 }
 
-std::string GroupedKv::refusal(std::int64_t input, std::int64_t output) const {
-  const std::int64_t most = input + output - 1;  // the last token is never stored
-  std::int64_t blocks = blocks_per_page_;        // a decode asks for a page of every group at once
+// The most blocks a request of so many tokens holds, a prompt chunk beside its windows included.
+std::int64_t GroupedKv::most_blocks(std::int64_t tokens) const {
+  std::int64_t blocks = 0;
   for (const KvPageGroup& group : plan_.groups) {
-    std::int64_t pages = pages_for(group, most);
+    std::int64_t pages = pages_for(group, tokens);
     if (!group.keeps_prefix() && !group.ring())
-      pages = std::min(pages, group.rule.peak_pages(most, group.page_tokens) +
+      pages = std::min(pages, group.rule.peak_pages(tokens, group.page_tokens) +
                                   ceil_div(spec_.max_batched_tokens, group.page_tokens));
     blocks += pages * group.tables;
   }
+  return blocks;
+}
+
+std::string GroupedKv::refusal(std::int64_t input, std::int64_t output) const {
+  const std::int64_t most = input + output - 1;  // the last token is never stored
+  const std::int64_t grown = ceil_div(most, plan_.block_tokens) * plan_.block_tokens;
+  std::int64_t blocks = most_blocks(grown);
+  // A decode that starts a block asks for a page of every group at once, whichever need one.
+  if (grown - plan_.block_tokens >= input)
+    blocks = std::max(blocks, most_blocks(grown - plan_.block_tokens) + blocks_per_page_);
   return blocks > spec_.kv_blocks - least_free_ ? "needs more KV blocks than the engine has" : "";
 }
 
@@ -69,6 +83,7 @@ void GroupedKv::arrive(Slot slot, std::int64_t, std::int64_t, std::span<const st
   table.hashes.assign(hashes.begin(), hashes.end());
   table.runs.assign(plan_.groups.size(), {});
   table.covered = 0;
+  if (counts_copies_) copies_.arrive(slot, hashes);
 }
 
 BlockId GroupedKv::find(const Table& table, std::size_t group, std::int64_t page, std::int64_t k) const {
@@ -258,6 +273,7 @@ bool GroupedKv::extend(Slot slot, std::int64_t before, std::int64_t after, std::
     }
   cover(table, covered);
   account(table, 1);
+  if (counts_copies_) copies_.hold(slot, after / plan_.block_tokens);
   if (!spec_.prefix_cache || table.hashes.empty() || !findable_) return true;
   for (std::size_t g = 0; g < plan_.groups.size(); ++g) {
     const KvPageGroup& group = plan_.groups[g];
@@ -306,6 +322,7 @@ void GroupedKv::leave(Slot slot, std::int64_t computed, bool comes_back) {
     run.begin = 0;
   }
   table.covered = 0;
+  if (counts_copies_) copies_.leave(slot);
 }
 
 std::int64_t GroupedKv::blocks_of(Slot slot, std::size_t group) const {
@@ -334,7 +351,10 @@ KvUse GroupedKv::use(std::int64_t resident, bool) const {
   const std::int64_t to_come = std::max<std::int64_t>(0, covered_tokens_ - resident) * full_token_bytes_;
   use.resident = std::clamp<std::int64_t>((useful_bytes_ - to_come) / slot_bytes, 0, use.held_slots);
   use.padding = static_cast<std::int64_t>(padding_bytes_) / slot_bytes;
-  use.duplicate = std::min(use.resident, pool_.duplicates() * plan_.block_tokens);
+  // A content held twice is so in every group that keeps all; what windows hold of it is left out.
+  const auto twice =
+      static_cast<std::int64_t>(static_cast<double>(copies_.duplicates()) * blocks_per_content_);
+  use.duplicate = std::min(use.resident, (pool_.duplicates() + twice) * plan_.block_tokens);
   return use;
 }
 

@@ -16,6 +16,7 @@
 
 #include "models/transformer/kv_pages.hpp"
 #include "sim/memory/block_pool.hpp"
+#include "sim/memory/content_copies.hpp"
 #include "sim/serving/kv_memory.hpp"
 
 namespace tessera {
@@ -83,13 +84,17 @@ class GroupedKv final : public KvMemory {
   void pass(std::size_t group, Run& run, std::int64_t token);
   void cover(Table& table, std::int64_t tokens);
   void account(const Table& table, std::int64_t sign);
+  [[nodiscard]] std::int64_t most_blocks(std::int64_t tokens) const;
 
   KvMemorySpec spec_;
   const KvPagePlan& plan_;
   BlockPool pool_;
   std::int64_t blocks_per_page_;
   std::int64_t least_free_ = 0;
-  bool findable_ = true;  // a group with a ring is never found again
+  bool counts_copies_ = false;
+  ContentCopies copies_;           // where no prefix cache knows them
+  double blocks_per_content_ = 0;  // of one prompt block, in groups that keep all
+  bool findable_ = true;           // a group with a ring is never found again
   std::vector<Table> tables_;
   // With reuse_passed: blocks that windows have passed, still findable, overwritten before any other. They
   // count as free here, while the pool sees this object as their user.

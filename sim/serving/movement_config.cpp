@@ -158,7 +158,7 @@ std::shared_ptr<KvMoverSpec> movement_spec(const MovementConfig& config, const G
       throw InputError(fmt::format(
           "memory.tiers: '{}' of {} holds no block of {} tokens, which takes {}, expected room for one",
           from.name, human_bytes(from.capacity_gib * kGib), block_tokens, human_bytes(bytes / tier.ratio)));
-    all += static_cast<std::int64_t>(std::min(blocks, 1e15)) * (tier.global ? 1 : engines);
+    all += static_cast<std::int64_t>(std::min(blocks, kMostTierBlocks + 1.0)) * (tier.global ? 1 : engines);
     if (all > kMostTierBlocks)
       throw InputError(
           fmt::format("memory.tiers: {} blocks of {} tokens in all engines' tiers up to '{}', expected at "

@@ -45,7 +45,8 @@ void PromptBlocks::name_trace_blocks(const Request& request) {
     const auto pieces = static_cast<std::uint64_t>(trace / engine);
     for (std::size_t i = 0; i < request.blocks.size() && hashes_.size() < full; ++i)
       for (std::uint64_t piece = 0; piece < pieces && hashes_.size() < full; ++piece) {
-        parent = chain_hash(parent, request.blocks[i] * pieces + piece);
+        parent =
+            chain_hash(parent, piece == 0 ? request.blocks[i] : piece);  // its parent says of which block
         hashes_.push_back(parent);
       }
     return;

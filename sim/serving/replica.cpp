@@ -53,7 +53,7 @@ std::string Replica::arrive(const Arrival& arrival) {
   seq.record.input_tokens = arrival.input_tokens;
   seq.record.output_tokens = arrival.output_tokens;
   seq.target = arrival.input_tokens;
-  seq.computed = seq.emitted = 0;
+  seq.computed = seq.reached = seq.emitted = 0;
   seq.released = false;
   memory_->arrive(slot, arrival.input_tokens, arrival.output_tokens, arrival.block_hashes);
   seq.load_from = seq.load_to = 0;

@@ -108,6 +108,7 @@ class Replica {
     std::int64_t target = 0;    // tokens to compute before the next is emitted: prompt and all answers
     std::int64_t computed = 0;  // while prefilling; then per sequence, a shared prompt in each; decodes live
                                 // in the DecodeSet
+    std::int64_t reached = 0;   // of `target`, as far as it was computed before a preemption
     std::int32_t emitted = 0;   // scheduled to be emitted by each sequence, in flight included
     std::int64_t last_token_ps = 0;   // of preempted requests; else when it joined the decodes
     Slot prev = kNone, next = kNone;  // running list, in admission order

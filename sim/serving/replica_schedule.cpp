@@ -258,8 +258,6 @@ void Replica::admit(std::int64_t now, std::int64_t& budget) {
       seq.record.cached_tokens = static_cast<std::int32_t>(reused);
       metrics_.prompt_tokens_looked_up += seq.record.input_tokens;
       metrics_.prompt_tokens_hit += reused;
-    } else {
-      metrics_.recomputed_tokens += seq.target - reused;
     }
     if (seq.load_to > 0 && seq.computed == seq.load_from) continue;  // it waits for its blocks
     const std::int64_t end = seq.load_to > 0 ? seq.load_from : seq.target;
@@ -277,6 +275,7 @@ bool Replica::run_chunk(Slot slot, std::int64_t tokens) {
   const std::int64_t before = seq.computed;
   const std::int64_t after = before + tokens;
   if (!memory_->extend(slot, before, after, seq.target)) return false;
+  metrics_.recomputed_tokens += std::max<std::int64_t>(0, std::min(after, seq.reached) - before);
   seq.computed = after;
   resident_ += tokens;
   chunks_.push_back({tokens, before});
@@ -299,8 +298,10 @@ void Replica::preempt(Slot victim) {
   ++metrics_.preemptions;
   ++seq.record.preemptions;
   price_stale_ = true;
+  seq.reached = std::max(seq.reached, std::min(seq.computed, seq.target));
   if (decodes_.contains(victim)) {
     const std::int64_t context = decodes_.computed(victim);
+    seq.reached = seq.record.input_tokens + branches_ * (context - seq.record.input_tokens);
     seq.computed = branches_ * context;
     decodes_.remove(victim);
     branched_prompt_tokens_ -= in_full_blocks(seq.record.input_tokens);

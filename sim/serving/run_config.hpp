@@ -35,6 +35,8 @@ struct VmmConfig {
   bool defer_free = true;
   bool map_ahead = true;
   void describe(Fields& f);
+  [[nodiscard]] bool is_default() const { return *this == VmmConfig{}; }
+  friend bool operator==(const VmmConfig&, const VmmConfig&) = default;
 };
 
 struct MemoryConfig {

@@ -61,9 +61,12 @@ ReplicaSpec replica_spec(const RunConfig& config, const StepLimits& limits, std:
 }
 
 bool has_windows(const RankModel& rank) {
-  for (const KvGroup& group : rank.kv.groups)
-    if (group.rule.bounded() && group.entry_bytes > 0) return true;
-  return false;
+  return std::any_of(rank.kv.groups.begin(), rank.kv.groups.end(),
+                     [](const KvGroup& g) { return g.rule.bounded() && g.entry_bytes > 0; });
+}
+bool has_states(const RankModel& rank) {
+  return std::any_of(rank.kv.groups.begin(), rank.kv.groups.end(),
+                     [](const KvGroup& g) { return g.rule.kind == Retention::state; });
 }
 
 // Block tables per group of layers, or null where a block spans all of them.
@@ -71,7 +74,8 @@ std::shared_ptr<const KvPagePlan> page_plan(const RunConfig& config, const RankM
                                             std::int64_t block_tokens) {
   const std::string& scope = config.memory.block_scope;
   const bool paged = allocator_of(config.memory.allocator) == KvAllocator::paged;
-  if (!paged || scope == "all-layers" || (scope == "auto" && !has_windows(rank))) return nullptr;
+  if (!paged || scope == "all-layers" || (scope == "auto" && !has_windows(rank) && !has_states(rank)))
+    return nullptr;
   const std::int64_t snapshot = config.memory.snapshot_tokens.value_or(kSnapshotTokens);
   return std::make_shared<const KvPagePlan>(
       plan_pages(rank.kv, block_tokens, ceil_div(snapshot, block_tokens) * block_tokens));
@@ -90,13 +94,15 @@ CapacityBreakdown capacity_of(const RunConfig& config, RankModel rank, StepLimit
 
 void warn_of_limits(const RunConfig& config, const RankModel& rank, bool grouped,
                     std::vector<std::string>& warnings) {
-  for (const KvGroup& group : rank.kv.groups)
-    if (!grouped && group.rule.bounded() && group.entry_bytes > 0) {
-      warnings.push_back(
-          "windowed layers hold KV of the whole context: blocks span all layers, as in engines without a "
-          "hybrid allocator; their traffic is bounded by the window");
-      break;
-    }
+  if (!grouped && has_windows(rank))
+    warnings.push_back(
+        "windowed layers hold KV of the whole context: blocks span all layers, as in engines without a "
+        "hybrid allocator; their traffic is bounded by the window");
+  if (!grouped && has_states(rank) && config.memory.allocator == "paged" &&
+      config.memory.prefix_cache != "off")
+    warnings.push_back(
+        "no prefix cache: a block of tokens does not hold the state that recurrent layers had after them "
+        "(memory.block_scope: group keeps snapshots)");
   if (allocator_of(config.memory.allocator) != KvAllocator::paged && config.memory.prefix_cache != "off")
     warnings.push_back("no prefix cache: contiguous memory shares nothing");
   if (config.gpu->status == "estimated")
@@ -104,6 +110,32 @@ void warn_of_limits(const RunConfig& config, const RankModel& rank, bool grouped
         "{} has no kernel measurements of its own: its kernels behave as {}'s, rescaled by published "
         "numbers; expect 5-10 % error on TPOT",
         config.gpu->name, config.gpu->kernels->card));
+}
+
+// Keys that say something and change nothing.
+void warn_of_idle_keys(const RunConfig& config, bool grouped, std::vector<std::string>& warnings) {
+  const auto idle = [&warnings](bool set, const char* key, const char* needs) {
+    if (set) warnings.push_back(fmt::format("{} changes nothing without {}", key, needs));
+  };
+  const MemoryConfig& memory = config.memory;
+  const MovementConfig& movement = memory.movement;
+  if (config.trace.closed_loop) idle(config.trace.rate_scale != 1, "trace.rate_scale", "arrival times");
+  idle(config.sampling.mode == "beam" && config.sampling.n == 1, "sampling.mode: beam", "sampling.n above 1");
+  if (!grouped) {
+    idle(memory.snapshot_tokens.has_value(), "memory.snapshot_tokens", "block tables per group of layers");
+    idle(memory.reuse_passed, "memory.reuse_passed", "block tables per group of layers");
+  }
+  if (memory.allocator != "vmm") idle(!memory.vmm.is_default(), "memory.vmm", "memory.allocator: vmm");
+  if (movement.tiers.empty()) {
+    idle(movement.tier_load != MovementConfig{}.tier_load, "memory.tier_load", "memory.tiers");
+    idle(movement.tier_split != MovementConfig{}.tier_split, "memory.tier_split", "memory.tiers");
+  }
+  if (!movement.moves()) {
+    const char* const moves = "memory.tiers or memory.preemption: swap or cost";
+    idle(movement.host_link.name != MovementConfig{}.host_link.name, "memory.host_link", moves);
+    idle(movement.swap_gib != MovementConfig{}.swap_gib, "memory.swap_gib", moves);
+    idle(movement.copy_unit != MovementConfig{}.copy_unit, "memory.copy_unit", moves);
+  }
 }
 
 void warn_of_tiers(const RunConfig& config, const KvMoverSpec& movement, bool named,
@@ -116,7 +148,8 @@ void warn_of_tiers(const RunConfig& config, const KvMoverSpec& movement, bool na
 }
 
 // What works together. (What one key alone allows is checked where it is described.)
-void check_combinations(const RunConfig& config, const StepLimits& limits, bool grouped) {
+void check_combinations(const RunConfig& config, const RankModel& rank, const StepLimits& limits,
+                        bool grouped) {
   const bool paged = config.memory.allocator == "paged";
   const bool radix = config.memory.prefix_cache == "radix";
   const std::int64_t n = config.sampling.n;
@@ -135,9 +168,13 @@ void check_combinations(const RunConfig& config, const StepLimits& limits, bool 
         n));
   if (config.memory.movement.moves() && grouped)
     throw InputError(
-        "memory.block_scope: this model's layers keep windows, so blocks belong to groups of layers; moving "
-        "KV "
-        "needs memory.block_scope: all-layers");
+        "memory.block_scope: blocks belong to groups of layers (windows or states), moving KV needs blocks "
+        "of all layers, expected memory.block_scope: all-layers");
+  if (config.memory.movement.moves() && has_states(rank))
+    throw InputError(fmt::format(
+        "memory: {} keeps recurrent states, which stay in HBM, so its blocks alone are no prefix to bring "
+        "back, expected no memory.tiers and memory.preemption: recompute",
+        config.model->name));
   if (radix && grouped)
     throw InputError(
         "memory.prefix_cache: a radix tree is of whole tokens, expected hash, or block_scope: all-layers");
@@ -151,13 +188,13 @@ CacheSalt salt_of(const std::string& name) {
 VmmSpec vmm_of(const VmmConfig& config, const KvLayout& kv) {
   VmmSpec vmm;
   vmm.page_bytes = config.page_kib * 1024;
-  std::int64_t token_bytes = 0;
-  for (const KvGroup& group : kv.groups) {
-    const auto parts = static_cast<std::int64_t>(group.parts.size());
-    vmm.tensors += config.tensors == "layer" ? group.layers_held * parts : 0;
-    token_bytes += group.layers_held * group.entry_bytes;
+  vmm.tensors = 2;
+  if (config.tensors == "layer") {
+    vmm.tensors = 0;
+    for (const KvGroup& group : kv.groups)
+      vmm.tensors += group.layers_held * static_cast<std::int64_t>(group.parts.size());
   }
-  if (config.tensors != "layer") vmm.tensors = 2;
+  const std::int64_t token_bytes = kv.bytes_per_token();
   if (token_bytes == 0 || vmm.tensors == 0)
     throw InputError("memory.allocator: 'vmm' maps KV of tokens, and this model keeps none, expected paged");
   vmm.token_bytes = ceil_div(token_bytes, vmm.tensors);
@@ -169,12 +206,21 @@ VmmSpec vmm_of(const VmmConfig& config, const KvLayout& kv) {
   return vmm;
 }
 
+void check_most(const RunConfig& config, std::int64_t blocks) {
+  constexpr std::int64_t kMostBlocks = std::int64_t{1} << 28;
+  if (blocks > kMostBlocks / config.replicas)
+    throw InputError(
+        fmt::format("memory.kv_blocks: {} blocks in each of {} replicas, expected at most {} in all",
+                    human_count(blocks), config.replicas, human_count(kMostBlocks)));
+}
+
 // The KV memory of a rank: how many blocks, given or derived.
 void size_memory(const RunConfig& config, const RankModel& rank, const StepLimits& limits,
                  const KvPagePlan* plan, RunResult& result) {
   result.weight_bytes = rank.weight_bytes() + rank.buffer_bytes();
   result.bytes_per_token = rank.kv.bytes_per_token();
   result.block_tokens = limits.block_tokens;
+  result.block_bytes = plan != nullptr ? plan->block_bytes() : rank.kv.block_bytes(limits.block_tokens);
   if (plan != nullptr) {
     result.bytes_per_token = plan->block_bytes() / plan->block_tokens;  // of one slot of a block
     result.kv_groups = plan->text();
@@ -182,6 +228,7 @@ void size_memory(const RunConfig& config, const RankModel& rank, const StepLimit
   if (config.memory.kv_blocks) {
     result.capacity_derived = false;
     result.kv_blocks = *config.memory.kv_blocks;
+    check_most(config, result.kv_blocks);
   } else {
     result.capacity = capacity_of(config, rank, limits, plan);
     result.kv_blocks = result.capacity.blocks;
@@ -194,6 +241,7 @@ std::int64_t cut_into_rows(const RunConfig& config, const KvLayout& kv, const Vm
   const std::int64_t bytes = result.kv_blocks * kv.block_bytes(limits.block_tokens);
   const std::int64_t row = vmm.page_bytes * vmm.tensors;
   result.kv_blocks = bytes / row;
+  result.block_bytes = row;
   if (result.kv_blocks < 1)
     throw InputError(fmt::format(
         "memory.vmm.page_kib: one page in each of {} tensors takes {}, the KV memory is {}, expected "
@@ -204,17 +252,6 @@ std::int64_t cut_into_rows(const RunConfig& config, const KvLayout& kv, const Vm
       fmt::format("rows of {} pages of {} KiB, {:.1f} tokens a row", vmm.tensors, config.memory.vmm.page_kib,
                   static_cast<double>(vmm.page_bytes) / static_cast<double>(vmm.token_bytes));
   return result.kv_blocks;
-}
-
-void check_blocks(const RunConfig& config, std::int64_t usable, std::int64_t blocks) {
-  constexpr std::int64_t kMostBlocks = std::int64_t{1} << 28;
-  if (usable > kMostBlocks / config.replicas)
-    throw InputError(
-        fmt::format("memory.kv_blocks: {} blocks in each of {} replicas, expected at most {} in all",
-                    human_count(blocks), config.replicas, human_count(kMostBlocks)));
-  if (usable < 1)
-    throw InputError(
-        "memory.kv_blocks: no usable KV block, expected at least 2 (one is the engine's null block)");
 }
 
 }  // namespace
@@ -248,7 +285,7 @@ RunPlan plan_run(const RunConfig& config, std::int64_t trace_tokens, RunResult& 
   const FabricSpec fabric = config.fabric.name == "auto" ? usual_node(*config.gpu) : config.fabric.value;
   Fabric(fabric).require_gpus(config.parallel.ranks(), "parallel");
   const std::shared_ptr<const KvPagePlan> pages = page_plan(config, run.rank, limits.block_tokens);
-  check_combinations(config, limits, pages != nullptr);
+  check_combinations(config, run.rank, limits, pages != nullptr);
 
   size_memory(config, run.rank, limits, pages.get(), result);
   std::int64_t usable = result.kv_blocks - (config.engine.profile->memory.null_block ? 1 : 0);
@@ -257,8 +294,12 @@ RunPlan plan_run(const RunConfig& config, std::int64_t trace_tokens, RunResult& 
     vmm = vmm_of(config.memory.vmm, run.rank.kv);
     usable = cut_into_rows(config, run.rank.kv, vmm, limits, result);
   }
-  check_blocks(config, usable, result.kv_blocks);
+  check_most(config, result.kv_blocks);
+  if (usable < 1)
+    throw InputError(
+        "memory.kv_blocks: no usable KV block, expected at least 2 (one is the engine's null block)");
   warn_of_limits(config, run.rank, pages != nullptr, result.warnings);
+  warn_of_idle_keys(config, pages != nullptr, result.warnings);
 
   run.replica = replica_spec(config, limits, usable);
   run.replica.movement = movement_spec(config.memory.movement, *config.gpu, run.rank, limits.block_tokens,
@@ -272,6 +313,7 @@ RunPlan plan_run(const RunConfig& config, std::int64_t trace_tokens, RunResult& 
         "trace.shared_prefix_tokens: the trace names the blocks its prompts share itself, expected 0");
   KvMemorySpec& memory = run.replica.memory;
   memory.plan = pages;
+  if (pages == nullptr && has_states(run.rank)) memory.prefix_cache = false;
   memory.reuse_passed = config.memory.reuse_passed;
   memory.max_batched_tokens = limits.max_batched_tokens;
   memory.vmm = vmm;

@@ -106,6 +106,7 @@ struct Outcome {
   std::vector<RequestRecord> records;
   std::vector<StepRecord> steps;
   std::int64_t rejected = 0, gaps = 0, step_count = 0, busy = 0;
+  std::int64_t prefill_tokens = 0, recomputed = 0, preemptions = 0;
   double resident = 0, blocks = 0, external = 0, term = 0, gap_mean = 0;
 };
 
@@ -134,6 +135,9 @@ Outcome play(const Load& load, bool leap) {
   out.gap_mean = metrics.itl_ps.mean();
   out.step_count = metrics.steps;
   out.busy = metrics.busy_ps;
+  out.prefill_tokens = metrics.prefill_tokens;
+  out.recomputed = metrics.recomputed_tokens;
+  out.preemptions = metrics.preemptions;
   out.resident = metrics.resident_time;
   out.blocks = metrics.block_time;
   out.term = metrics.terms.part[0];
@@ -167,6 +171,42 @@ TEST(ReplicaProperty, EveryRequestThatEntersLeavesOnceInOrderOfItsOwnTimes) {
     RC_ASSERT(out.gaps == tokens);
     RC_ASSERT(out.gaps == 0 ||
               std::abs(out.gap_mean * static_cast<double>(out.gaps) - decode_ps) <= 1e-9 * decode_ps);
+  }));
+}
+
+// What is computed in prefill is computed for the first time, or again, or is the one token of each sequence
+// that a preempted decode had emitted and not stored.
+TEST(ReplicaProperty, TokensComputedAgainAreCountedOnce) {
+  EXPECT_TRUE(rc::check([] {
+    const Load load = any_load();
+    const Outcome out = play(load, true);
+    std::int64_t first_time = 0;
+    for (const RequestRecord& r : out.records) first_time += r.input_tokens - r.cached_tokens;
+    // Found again after a preemption is not computed at all, so this bounds from below only without a cache.
+    RC_ASSERT(out.recomputed >= 0);
+    RC_ASSERT(out.prefill_tokens <=
+              first_time + out.recomputed + load.spec.memory.branches * out.preemptions);
+    if (!load.spec.memory.prefix_cache) RC_ASSERT(out.prefill_tokens >= first_time + out.recomputed);
+    if (out.preemptions == 0) RC_ASSERT(out.recomputed == 0);
+  }));
+}
+
+// Beams under pressure: answers recomputed in several chunks, copies and drops in the same step.
+TEST(ReplicaProperty, BeamsInScarceMemoryLoseNothing) {
+  EXPECT_TRUE(rc::check([] {
+    Load load;
+    load.spec.memory.branches = *rc::gen::inRange<std::int64_t>(2, 5);
+    load.spec.memory.beam_survival = *rc::gen::element(0.0, 0.3, 0.7, 0.94);
+    load.spec.memory.block_tokens = *rc::gen::element<std::int64_t>(1, 2, 4, 16);
+    load.spec.memory.kv_blocks = 240 / load.spec.memory.block_tokens + *rc::gen::inRange<std::int64_t>(4, 13);
+    load.spec.memory.seed = *rc::gen::arbitrary<std::uint64_t>();
+    load.spec.memory.prefix_cache = *rc::gen::arbitrary<bool>();
+    load.spec.max_num_seqs = load.spec.memory.branches * *rc::gen::element<std::int64_t>(1, 2, 3, 5);
+    load.spec.max_batched_tokens = load.spec.max_num_seqs + *rc::gen::element<std::int64_t>(0, 1, 5, 17);
+    for (int i = *rc::gen::inRange(4, 20); i > 0; --i)
+      load.requests.push_back({1'000'000, *rc::gen::inRange(1, 60), *rc::gen::inRange(2, 60), {}});
+    const Outcome out = play(load, true);
+    RC_ASSERT(out.records.size() + static_cast<std::size_t>(out.rejected) == load.requests.size());
   }));
 }
 

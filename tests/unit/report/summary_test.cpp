@@ -23,6 +23,7 @@ RunResult small_result() {
   result.kv_blocks = 100;
   result.block_tokens = 16;
   result.bytes_per_token = 1000;
+  result.block_bytes = 16'000;
   Metrics& m = result.metrics;
   m.slo_ttft_ms = 100, m.slo_tpot_ms = 50;
   const auto finish = [&m](std::int64_t arrival_ms, std::int64_t first_ms, std::int64_t end_ms,

@@ -29,6 +29,14 @@ TEST(PromptBlocks, ATraceBlockIsAsManyEngineBlocksAsItHolds) {
   for (std::size_t i = 4; i < 8; ++i) EXPECT_NE(a[i], b[i]);
 }
 
+TEST(PromptBlocks, NamesOf64BitsStayApart) {
+  PromptBlocks blocks({.trace_tokens = 512, .engine_tokens = 16});  // 32 pieces: the upper bits must count
+  const std::vector<std::uint64_t> low{7, 8}, high{7 + (1ULL << 59U), 8 + (1ULL << 59U)};
+  const auto a = named(blocks, prompt(1024, low)), b = named(blocks, prompt(1024, high));
+  ASSERT_EQ(a.size(), 64U);
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NE(a[i], b[i]) << i;
+}
+
 TEST(PromptBlocks, OfOneTokenTheyNameEveryToken) {
   PromptBlocks blocks({.trace_tokens = 64, .engine_tokens = 1});
   const std::vector<std::uint64_t> ids{7, 8};

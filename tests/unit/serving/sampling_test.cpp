@@ -92,6 +92,25 @@ TEST(Sampling, ScarceMemoryPreemptsWholeRequestsAndAllComplete) {
   }
 }
 
+// Seven requests in 17 blocks: answers of preempted beams are computed again over several chunks, during
+// which other beams move. (A beam that moved too early once took blocks that nobody had freed.)
+TEST(Sampling, BeamsWaitUntilAllOfTheirAnswersAreThereAgain) {
+  const std::string path = scratch("beams.csv");
+  std::ofstream(path) << "request_id,arrival_s,input_tokens,output_tokens\n"
+                         "a,0.008,42,7\nb,0.011,27,49\nc,0.012,4,44\nd,0.013,29,24\n"
+                         "e,0.015,53,43\nf,0.017,9,41\ng,0.019,42,16\n";
+  const RunConfig config =
+      load_run_config(TESSERA_SOURCE_DIR "/configs/quickstart.yaml",
+                      {"engine.profile=ideal", "engine.max_num_batched_tokens=13", "engine.max_num_seqs=12",
+                       "memory.block_tokens=16", "memory.kv_blocks=17", "sampling.n=4", "sampling.mode=beam",
+                       "sampling.survival=0.7"},
+                      path);
+  const Json json = Json::parse(summary_json(simulate(config), {}));
+  EXPECT_EQ(json["completed"], 7);
+  EXPECT_GT(json["kv"]["preemptions"], 0);
+  EXPECT_GE(json["kv"]["internal_waste_fraction"], 0);
+}
+
 TEST(Sampling, WhatCanNeverFitIsRejectedAndTheRestCompletes) {
   const Out out = run({"sampling.n=4", "memory.kv_blocks=30"});  // 12 + 4 x 5 = 32 blocks each
   EXPECT_EQ(out.json["completed"], 0);
