@@ -146,7 +146,7 @@ Point levenberg_marquardt(Problem& problem, Eigen::VectorXd u, int iterations) {
 }
 
 Point pattern_search(Problem& problem, Point best) {
-  for (double step = 0.4; step > 0.02; step /= 2)
+  for (double step = 3.2; step > 0.02; step /= 2)  // from across the box to a touch
     for (Eigen::Index j = 0; j < best.u.size(); ++j)
       for (const double sign : {1.0, -1.0}) {
         Eigen::VectorXd moved = best.u;

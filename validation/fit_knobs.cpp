@@ -12,6 +12,8 @@ namespace {
 constexpr double kPriorLogSd = 0.3;     // see FitControl::prior
 constexpr double kPriorRangeSd = 0.25;  // of the range, linear parameters
 constexpr int kLightIterations = 8;
+// So many rows suffice to find the right valley; all rows then find its floor.
+constexpr std::size_t kCoarseRows = 600;
 
 // More digits than a fit determines would only make the files unreadable.
 double four_digits(double value) { return std::strtod(fmt::format("{:.4g}", value).c_str(), nullptr); }
@@ -58,15 +60,25 @@ KernelFit fit_knobs(const std::vector<Knob>& knobs, std::span<const double> meas
   const auto set = [&](std::span<const double> values) {
     for (std::size_t i = 0; i < knobs.size(); ++i) *knobs[i].value = values[i];
   };
-  const Residuals residuals = [&](std::span<const double> values, std::span<double> out) {
-    set(values);
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = std::log(predict_us(i) / measured_us[i]);
+  const auto every = [&](std::size_t stride) -> Residuals {
+    return [&, stride](std::span<const double> values, std::span<double> out) {
+      set(values);
+      for (std::size_t i = 0; i < out.size(); ++i)
+        out[i] = std::log(predict_us(i * stride) / measured_us[i * stride]);
+    };
   };
+  const Residuals residuals = every(1);
   if (control.prior) options.restarts = 0;  // the prior knows where to start
   if (control.light) {
     options.iterations = std::min(options.iterations, kLightIterations);
     options.restarts = 0;
     options.coordinate_polish = false;
+  }
+  const std::size_t stride = measured_us.size() / kCoarseRows;
+  if (!control.prior && !control.light && stride > 1) {
+    const FitResult coarse = fit(parameters, measured_us.size() / stride, every(stride), options);
+    for (std::size_t i = 0; i < knobs.size(); ++i) parameters[i].start = coarse.values[i];
+    options.restarts = 0;
   }
   const FitResult best = fit(parameters, measured_us.size(), residuals, options);
   KernelFit result;

@@ -29,7 +29,7 @@ struct FitControl {
 
 struct FittedParameter {
   std::string name;
-  double value = 0, low = 0, high = 0;  // 95 % interval
+  double value = 0, low = 0, high = 0;  // interval: 95 % that all of the fit's hold
   double unknown = 0;                   // what the rows by themselves leave open: Uncertainty::unknown
   bool at_bound = false;
   // From here on the rows do not narrow the range enough to call the parameter measured.

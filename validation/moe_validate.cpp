@@ -1,7 +1,6 @@
 // The MoE tables in bf16: fused Triton experts (Hopper, A100) and FlashInfer CUTLASS experts (RTX PRO 6000);
 // and MXFP4 experts as vLLM runs gpt-oss on Hopper (OpenAI's Triton kernels, bf16 activations). fp8, int4 and
-// Marlin experts are not modelled: those rows are counted but not used. Whether an expert is gated
-// is no column: the Nemotron shapes of the tables use squared ReLU, every other model is gated.
+// Marlin experts are not modelled: those rows are counted but not used.
 #include "validation/moe_validate.hpp"
 
 #include <fmt/format.h>
@@ -17,12 +16,6 @@ namespace tessera {
 namespace {
 
 constexpr std::size_t kFitRows = 1500;
-
-struct UngatedShape {
-  std::int64_t hidden, width;
-  int experts;
-};
-constexpr UngatedShape kUngated[] = {{2688, 1856, 128}, {4096, 2688, 512}, {2048, 5120, 512}};
 
 int small(const Row& row, const char* column) {
   const std::int64_t value = row.integer(column);
@@ -59,8 +52,7 @@ MoeShape shape_of(const Row& row) {
   if (row.text("moe_dtype") == "w4a16_mxfp4") s.dtype = DType::fp4;
   if (s.experts % s.ep != 0)
     throw InputError(row.at("moe_ep_size"), "moe_ep_size: does not divide num_experts");
-  for (const UngatedShape& u : kUngated)
-    if (s.hidden == u.hidden && s.expert_width == u.width && s.experts == u.experts) s.gated = false;
+  s.gated = gated_in_tables(s.hidden, s.expert_width, s.experts);
   return s;
 }
 

@@ -44,7 +44,7 @@ std::string comment_of(const FitRecord& r) {
                     : r.how == "bound" ? ", held by the end of its range"
                     : r.how == "prior" ? ", as before: the rows do not determine it"
                                        : "";
-  return fmt::format("{:.4g} to {:.4g} (95 %){}, {}", r.low, r.high, how, r.source);
+  return fmt::format("{:.4g} to {:.4g} (95 % jointly){}, {}", r.low, r.high, how, r.source);
 }
 
 std::string annotated_yaml(const KernelBehaviour& behaviour, std::span<const FitRecord> records,

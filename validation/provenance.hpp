@@ -1,5 +1,5 @@
 // Where each fitted figure of a behaviour file comes from, written beside it as a comment:
-//   floor_us: 2.513  # 2.49 to 2.54 (95 %), 14199 rows of h100_gemm.csv.gz, 2026-11-28
+//   floor_us: 2.513  # 2.49 to 2.54 (95 % jointly), 14199 rows of h100_gemm.csv.gz, 2026-11-28
 #pragma once
 
 #include <span>
@@ -12,7 +12,7 @@ namespace tessera {
 struct FitRecord {
   std::string parameter;  // its path in the file, e.g. "gemm.floor_us"
   double value = 0;
-  double low = 0, high = 0;  // 95 % interval
+  double low = 0, high = 0;  // 95 % that all intervals of the fit hold
   // rows: they determine it; pair: only together with another; bound: held by the end of its range; prior:
   // the figure it had, of this or another card, which the rows did not narrow.
   std::string how = "rows";

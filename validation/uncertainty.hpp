@@ -11,11 +11,15 @@ struct Inseparable {
 };
 
 struct Uncertainty {
-  std::vector<double> low, high;  // 95 % interval of each parameter, inside its range
+  // Intervals inside the ranges: 95 % that all of them hold.
+  std::vector<double> low, high;
   // 0: the rows say everything about it, 1: nothing beyond its range (standard deviation after / before).
   std::vector<double> unknown;
   std::vector<Inseparable> inseparable;  // strongest first
 };
+
+// Half of an interval in standard deviations of its parameter, so that `intervals` of them all hold at 95 %.
+double interval_factor(std::size_t intervals, double freedom);
 
 // At the values a fit found. Equations: uncertainty.cpp. Deterministic; about 4 evaluations a parameter.
 Uncertainty uncertainty_of(const std::vector<Parameter>& parameters, const std::vector<double>& values,

@@ -66,6 +66,7 @@ class KernelTable {
   [[nodiscard]] std::optional<OpTime> prefill(const Gpu& gpu, const AttentionShape& shape,
                                               std::span<const PrefillChunk> chunks) const;
 
+  // Drawn experts, which no row has, at the utilisation of the same layer under a power law, else balanced.
   [[nodiscard]] std::optional<OpTime> moe(const Gpu& gpu, const MoeShape& shape) const;
   [[nodiscard]] std::optional<OpTime> collective(const Gpu& gpu, Collective op, int gpus, double bytes,
                                                  DType dtype) const;

@@ -6,6 +6,7 @@
 // Leaves out: layers between measured ones, where the autotuner's choice of configuration decides.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/cost/kernel_table.hpp"
 #include "models/base/check.hpp"
@@ -58,7 +59,18 @@ void KernelTable::finish_curves(const Gpu& gpu) {
 
 std::optional<OpTime> KernelTable::moe(const Gpu& gpu, const MoeShape& shape) const {
   TESSERA_CHECK(finished_, "a table is finished before it is asked");
-  const auto of = moe_.find(key_of(shape));
+  auto of = moe_.find(key_of(shape));
+  if (shape.drawn) {  // by the mildest power law that was measured, else by balanced experts
+    MoeShape measured = shape;
+    measured.power_law = std::numeric_limits<double>::min();
+    const MoeKey least = key_of(measured);
+    measured.power_law = std::numeric_limits<double>::max();
+    of = moe_.lower_bound(least);
+    if (of == moe_.end() || of->first > key_of(measured)) {
+      measured.power_law = 0;
+      of = moe_.find(key_of(measured));
+    }
+  }
   if (of == moe_.end()) return std::nullopt;
   return at_utilisation(moe_time(gpu, shape), of->second, static_cast<double>(shape.tokens),
                         moe_floor_us(gpu, shape));

@@ -139,4 +139,11 @@ ExpertLoad expert_load(const MoeShape& s) {
   return load;
 }
 
+bool gated_in_tables(std::int64_t hidden, std::int64_t expert_width, int experts) {
+  const auto is = [&](std::int64_t h, std::int64_t w, int e) {
+    return hidden == h && expert_width == w && experts == e;
+  };
+  return !(is(2688, 1856, 128) || is(4096, 2688, 512) || is(2048, 5120, 512));
+}
+
 }  // namespace tessera

@@ -43,4 +43,8 @@ struct ExpertLoad {
 // of a few tokens then touches far fewer experts than it has assignments. Ranks are taken as equally popular.
 ExpertLoad expert_load(const MoeShape& shape);
 
+// Whether the experts of this shape are gated in the public tables, which have no column for it: the Nemotron
+// shapes use squared ReLU, every other model is gated.
+bool gated_in_tables(std::int64_t hidden, std::int64_t expert_width, int experts);
+
 }  // namespace tessera

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <deque>
@@ -35,13 +36,13 @@ class Reader final : public Fields {
     if (root.kind != Yaml::Kind::map)
       throw InputError(root.at.line > 0 ? root.at : Location{root.at.file, 1, 1},
                        fmt::format("holds {}, expected a map of keys", root.kind_name()));
-    stack_.push_back({&root, "", {}, 0, true});
+    stack_.push_back({.node = &root, .path = "", .is_map = true});
   }
 
   void finish() { refuse_unknown(); }
 
   void check(bool holds, const char* key, const std::string& problem) override {
-    if (holds) return;
+    if (holds || incomplete()) return;
     const Yaml* node = key[0] != '\0' ? top().node->find(key) : nullptr;
     throw InputError(node != nullptr ? node->at : top().node->at,
                      key[0] != '\0' ? path(key) + ": " + problem : problem);
@@ -50,7 +51,10 @@ class Reader final : public Fields {
  protected:
   void scalar(const char* key, Slot slot, const std::vector<std::string>& options, const Doc& doc) override {
     const Yaml* node = take(key, doc);
-    if (node == nullptr) return;
+    if (node == nullptr) {
+      if (doc.required && incomplete()) stand_in(slot, options, doc);
+      return;
+    }
     std::visit(
         Overloaded{
             [&](bool* v) { *v = yes_no(*node, key); },
@@ -78,9 +82,10 @@ class Reader final : public Fields {
 
   bool enter(const char* key, const Doc& doc) override {
     const Yaml* node = take(key, doc);
-    if (node == nullptr || node->kind == Yaml::Kind::null) return false;
+    if (node == nullptr) return enter_missing(key, doc);
+    if (node->kind == Yaml::Kind::null) return false;
     need_map(*node, key);
-    stack_.push_back({node, path(key), {}, 0, true});
+    stack_.push_back({.node = node, .path = path(key), .is_map = true});
     return true;
   }
 
@@ -88,7 +93,8 @@ class Reader final : public Fields {
 
   bool enter_reference(const char* key, std::string& name, const char* folder, const Doc& doc) override {
     const Yaml* node = take(key, doc);
-    if (node == nullptr || node->kind == Yaml::Kind::null) return false;
+    if (node == nullptr) return enter_missing(key, doc);
+    if (node->kind == Yaml::Kind::null) return false;
     if (node->kind == Yaml::Kind::scalar) {
       name = node->scalar;
       if (name == "auto" || name == "none") return false;
@@ -98,7 +104,7 @@ class Reader final : public Fields {
       need_map(*node, key);
       if (const Yaml* own = node->find("name")) name = own->scalar;
     }
-    stack_.push_back({node, path(key), {}, 0, true});
+    stack_.push_back({.node = node, .path = path(key), .is_map = true});
     return true;
   }
 
@@ -106,13 +112,13 @@ class Reader final : public Fields {
     const Yaml* node = take(key, doc);
     static const Yaml kNothing;
     if (node == nullptr) {  // keep the default: its items are not visited as nodes
-      stack_.push_back({nullptr, path(key), {}, size, false});
+      stack_.push_back({.node = nullptr, .path = path(key)});
       return size;
     }
     if (node->kind == Yaml::Kind::null) node = &kNothing;
     if (node->kind != Yaml::Kind::list && node->kind != Yaml::Kind::null)
       throw InputError(node->at, fmt::format("{}: {}, expected a list [..]", path(key), node->kind_name()));
-    stack_.push_back({node, path(key), {}, node->list.size(), false});
+    stack_.push_back({.node = node, .path = path(key)});
     return node->list.size();
   }
 
@@ -120,13 +126,13 @@ class Reader final : public Fields {
     const Level& list = top();
     const std::string item_path = fmt::format("{}[{}]", list.path, index);
     if (list.node == nullptr) {
-      stack_.push_back({nullptr, item_path, {}, 0, false});
+      stack_.push_back({.node = nullptr, .path = item_path});
       return;
     }
     const Yaml& node = list.node->list[index];
     if (is_struct && node.kind != Yaml::Kind::map)
       throw InputError(node.at, fmt::format("{}: {}, expected a map of keys", item_path, node.kind_name()));
-    stack_.push_back({&node, item_path, {}, 0, is_struct});
+    stack_.push_back({.node = &node, .path = item_path, .is_map = is_struct});
   }
 
   void leave() override {
@@ -135,15 +141,44 @@ class Reader final : public Fields {
   }
 
  private:
+  // A required key that is missing is told when its map has been read: only then is it known whether one of
+  // the map's keys is unknown, most likely a misspelling of it. Until then the values it would have given are
+  // stand-ins inside their ranges, and rules across keys are not looked at.
   struct Level {
-    const Yaml* node;
+    const Yaml* node = nullptr;
     std::string path;
-    std::vector<std::string> known;
-    std::size_t size;
-    bool is_map;
+    std::vector<std::string> known = {};
+    bool is_map = false;
+    bool absent = false;  // a missing required group: its keys are known, none is there
+    std::vector<std::string> missing = {};
+    std::string problem = "";  // the first missing key in words
   };
 
   Level& top() { return stack_.back(); }
+  bool incomplete() { return top().absent || !top().missing.empty(); }
+
+  bool enter_missing(const char* key, const Doc& doc) {
+    if (!doc.required || !incomplete()) return false;
+    stack_.push_back({.node = nullptr, .path = path(key), .absent = true});
+    return true;
+  }
+
+  static void stand_in(const Slot& slot, const std::vector<std::string>& options, const Doc& doc) {
+    const double one = std::min(std::max(1.0, doc.min), doc.max);
+    const auto whole = [one] { return static_cast<std::int64_t>(one); };
+    std::visit(Overloaded{
+                   [](bool*) {},
+                   [&](int* v) { *v = static_cast<int>(whole()); },
+                   [&](std::int64_t* v) { *v = whole(); },
+                   [&](double* v) { *v = one; },
+                   [&](std::string* v) { *v = options.empty() ? "" : options.front(); },
+                   [&](std::optional<std::int64_t>* v) { *v = whole(); },
+                   [&](std::optional<double>* v) { *v = one; },
+                   [&](Sourced<std::int64_t>* v) { v->value = whole(); },
+                   [&](Sourced<double>* v) { v->value = one; },
+               },
+               slot);
+  }
 
   std::string path(const char* key) {
     if (key[0] == '\0') return top().path;
@@ -156,24 +191,28 @@ class Reader final : public Fields {
     level.known.emplace_back(key);
     if (level.node == nullptr) return nullptr;
     const Yaml* node = level.node->find(key);
-    if (node == nullptr && doc.required)
-      throw InputError(level.node->at, fmt::format("{}: missing, expected {}{}", path(key), doc.doc,
-                                                   *doc.unit != '\0' ? fmt::format(" in {}", doc.unit) : ""));
+    if (node == nullptr && doc.required) {
+      if (level.missing.empty())
+        level.problem = fmt::format("{}: missing, expected {}{}", path(key), doc.doc,
+                                    *doc.unit != '\0' ? fmt::format(" in {}", doc.unit) : "");
+      level.missing.emplace_back(key);
+    }
     return node;
   }
 
   void refuse_unknown() {
     const Level& level = top();
     if (!level.is_map || level.node == nullptr) return;
-    for (const Yaml::Entry& entry : level.node->map) {
-      bool known = false;
-      for (const std::string& name : level.known) known = known || name == entry.key;
-      if (!known)
-        throw InputError(
-            entry.at,
-            fmt::format("{}{}: unknown key, expected one of {}{}", level.path.empty() ? "" : level.path + ".",
-                        entry.key, join(level.known, ", "), did_you_mean(entry.key, level.known)));
-    }
+    for (const Yaml::Entry& entry : level.node->map)
+      if (std::find(level.known.begin(), level.known.end(), entry.key) == level.known.end()) {
+        // Of equally near names the missing one is meant.
+        std::vector<std::string> candidates = level.missing;
+        candidates.insert(candidates.end(), level.known.begin(), level.known.end());
+        throw InputError(entry.at, fmt::format("{}{}: unknown key, expected one of {}{}",
+                                               level.path.empty() ? "" : level.path + ".", entry.key,
+                                               join(level.known, ", "), did_you_mean(entry.key, candidates)));
+      }
+    if (!level.missing.empty()) throw InputError(level.node->at, level.problem);
   }
 
   void need_map(const Yaml& node, const char* key) {

@@ -156,8 +156,12 @@ class RooflineOperators final : public StepOperators {
     const KernelBehaviour& k = *gpu_.kernels;
     const std::string status = gpu_.status;
     std::vector<CostOrigin> list;
-    if (table_)
-      list.push_back({"gemm, attention", "table", "measured", "where the tables have the shape, else:"});
+    if (table_) {
+      std::string operators = "gemm, attention";
+      if (!model_.step.moe.empty()) operators += ", moe";
+      if (!model_.step.collectives.empty()) operators += ", collective";
+      list.push_back({operators, "table", "measured", "where the tables have the shape, else:"});
+    }
     const char* grain = tile_ ? "tile" : "roofline";
     list.push_back({"gemm", grain, status, (tile_ ? k.tile.gemm : k.gemm).source});
     list.push_back({"attention", grain, status, (tile_ ? k.tile.attention : k.attention).source});
@@ -200,7 +204,10 @@ class RooflineOperators final : public StepOperators {
       held += static_cast<double>(op.experts) / static_cast<double>(op.ep) * static_cast<double>(op.layers);
       if (op.rows != rows) continue;
       const MoeShape shape = shape_of(op, count);
-      terms.charge(StepPart::moe, moe_time(gpu_, shape) * static_cast<double>(op.layers));
+      std::optional<OpTime> measured;
+      if (table_) measured = table_->moe(gpu_, shape);
+      terms.charge(StepPart::moe,
+                   (measured ? *measured : moe_time(gpu_, shape)) * static_cast<double>(op.layers));
       if (op.dtype == DType::fp4 && gpu_.kernels->moe.mxfp4)
         terms.charge(StepPart::moe, elementwise_time(gpu_, engine_.mxfp4_routing_kernels, 0) *
                                         static_cast<double>(op.layers));
@@ -272,13 +279,24 @@ class RooflineOperators final : public StepOperators {
   OpTime collective(const CollectiveOp& op, std::int64_t rows, bool graph, StepTerms& terms) {
     const double bytes = static_cast<double>(op.bytes_per_row * rows);
     const int ranks = static_cast<int>(model_.parallel.tp);
-    const OpTime one = op.kind == CollectiveOp::Kind::all_reduce
-                           ? all_reduce_time(gpu_, ranks, bytes, graph)
-                           : nccl_time(gpu_, Collective::all_gather, ranks, bytes);
+    const OpTime one = op.kind == CollectiveOp::Kind::all_reduce ? all_reduce(ranks, bytes, graph)
+                                                                 : all_gather(ranks, bytes);
     const double share = static_cast<double>(ranks - 1) / ranks;
     terms.link_bytes +=
         static_cast<double>(op.count) * bytes * share * (op.kind == CollectiveOp::Kind::all_reduce ? 2 : 1);
     return one * static_cast<double>(op.count);
+  }
+
+  OpTime all_reduce(int ranks, double bytes, bool graph) const {
+    if (table_ && bytes > 0)
+      if (const auto measured = table_->all_reduce(gpu_, ranks, bytes, graph)) return *measured;
+    return all_reduce_time(gpu_, ranks, bytes, graph);
+  }
+  OpTime all_gather(int ranks, double bytes) const {
+    if (table_ && bytes > 0)
+      if (const auto measured = table_->collective(gpu_, Collective::all_gather, ranks, bytes, model_.dtype))
+        return *measured;
+    return nccl_time(gpu_, Collective::all_gather, ranks, bytes);
   }
 
   // The context as the kernel sees it: entries, not tokens.

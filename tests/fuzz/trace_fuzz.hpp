@@ -3,18 +3,14 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "models/base/error.hpp"
+#include "tests/fuzz/promise.hpp"
 #include "traces/open.hpp"
 
 namespace tessera {
-
-inline void promise(bool kept) {
-  if (!kept) std::abort();
-}
 
 inline int fuzz_requests(const char* format, const std::uint8_t* data, std::size_t size) {
   ReadOptions options;

@@ -117,9 +117,10 @@ grep -q traceEvents "$scratch/sms.json" || { failed=$((failed + 1)); echo "FAILE
 expect 2 "did you mean 'fa3'" kernel attention-flash --q-len 64 --impl fa33
 expect 2 "does not divide" kernel attention-flash --q-len 64 --heads 6 --kv-heads 4
 
-# Ctrl-C: what finished is written, exit 130.
+# Ctrl-C: what finished is written, exit 130. In the foreground, as else `timeout` interrupts twice, itself and by
+# its process group, and a second interrupt ends the program where it stands.
 awk 'BEGIN { print "request_id,arrival_s,input_tokens,output_tokens"; for (i = 0; i < 400000; ++i) print i "," i * 0.001 ",4000,900" }' >"$scratch/long.csv"
-timeout --preserve-status --signal=INT 1 "$program" run "$quickstart" --trace "$scratch/long.csv" --set memory.prefix_cache=off \
+timeout --foreground --preserve-status --signal=INT 1 "$program" run "$quickstart" --trace "$scratch/long.csv" --set memory.prefix_cache=off \
   --set engine.profile.graphs.max_tokens=512 --out "$scratch/part" --quiet
 code=$?
 tests=$((tests + 1))

@@ -1,7 +1,16 @@
 // What calibrate promises: on measurements made by the models themselves with 3 % noise it finds the
-// parameters inside its intervals; sixty rows of a card nobody has described nearly do what its whole table
-// does. TESSERA_CALIBRATION_SEEDS sets how many noisy tables are made (tests/scripts/calibration_test.sh:
-// 50).
+// parameters inside its intervals and predicts the noise-free times; sixty rows of a card nobody has
+// described nearly do what its whole table does. TESSERA_CALIBRATION_SEEDS sets how many noisy tables are
+// made and TESSERA_CALIBRATION_FIRST_SEED from which seed on (tests/scripts/calibration_test.sh: 1 to 50).
+//
+// What may be asked of 50 seeds. Predictions: no estimator leaves less than noise x sqrt(p / n) of p
+// parameters on n fitted rows, as root mean square; a fit reaches that (its loss is below the truth's by p /
+// 2 n noise^2), so 1 % is a question of rows: these tables have about as many as the public ones of a card,
+// half of them fitted. Coverage: an interval that holds 95 % alone holds in 44 or fewer of 50 seeds with a
+// chance of 3.8 %, so of forty such intervals one or two would by luck; calibrate's are joint: all of a fit
+// hold at 95 %, each of them at 99.5 %. Judged: each parameter's in 90 % of the seeds, all of a fit together
+// in 90 % of the seeds, and the same intervals narrowed to 95 % each alone, in 90 % of all parameters and
+// seeds.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -24,8 +33,8 @@ namespace {
 
 constexpr double kNoise = 0.03;
 
-int seeds(int usually) {
-  const char* text = std::getenv("TESSERA_CALIBRATION_SEEDS");
+int number(const char* variable, int usually) {
+  const char* text = std::getenv(variable);
   return text != nullptr ? std::max(1, std::atoi(text)) : usually;
 }
 
@@ -57,9 +66,9 @@ Made gemms(const Gpu& truth) {
     made.rows.emplace_back(fmt::format("x,bfloat16,{},{},{}", m, n, k),
                            gemm_time(truth, {m, n, k, DType::bf16, 6}).total);
   };
-  for (const int m : {1, 2, 8, 48, 128, 320, 1024, 3000, 8192})
-    for (const int n : {64, 320, 1024, 3072, 10240, 28672})
-      for (const int k : {64, 256, 1024, 3072, 8192, 16384}) {
+  for (const int m : {1, 2, 4, 8, 16, 48, 96, 128, 200, 320, 640, 1024, 2048, 3000, 8192})
+    for (const int n : {64, 192, 320, 640, 1024, 2048, 3072, 6144, 10240, 28672})
+      for (const int k : {64, 128, 256, 512, 1024, 2048, 3072, 5120, 8192, 16384}) {
         add(m, n, k);
         for (const int more : {1, 2, 3}) add(m + m / 3 * more, n + 128 * more, k + 64 * more);
       }
@@ -81,9 +90,10 @@ constexpr const char* kAttentionHeader =
 Made decodes(const Gpu& truth, const std::vector<int>& dims) {
   Made made{kAttentionHeader, {}};
   for (const int dim : dims)
-    for (const int kv : {1, 4, 8, 32})
-      for (const int batch : {1, 3, 8, 20, 64, 300})
-        for (const std::int64_t past : {15, 60, 200, 500, 1023, 2500, 5000, 9000, 16383, 30000, 60000}) {
+    for (const int kv : {1, 2, 4, 8, 32})
+      for (const int batch : {1, 2, 3, 5, 8, 13, 20, 36, 64, 128, 300})
+        for (const std::int64_t past : {15,   31,   60,   120,  200,  350,   500,   760,   1023,  1600,
+                                        2500, 3500, 5000, 7000, 9000, 12000, 16383, 22000, 30000, 60000}) {
           if (static_cast<double>(batch) * static_cast<double>(past) > 3e6) continue;
           const double us =
               decode_attention_time(truth, layer(32, kv, dim), {batch, batch * (past + 1), {}, 0}).total;
@@ -96,9 +106,10 @@ Made decodes(const Gpu& truth, const std::vector<int>& dims) {
 Made prefills(const Gpu& truth, const std::vector<int>& dims) {
   Made made{kAttentionHeader, {}};
   for (const int dim : dims)
-    for (const int kv : {4, 32})
-      for (const int batch : {1, 2, 4, 8, 16, 64})
-        for (const std::int64_t prompt : {16, 50, 100, 250, 512, 1000, 2048, 4000, 6000, 10000, 16384}) {
+    for (const int kv : {1, 4, 8, 32})
+      for (const int batch : {1, 2, 3, 4, 6, 8, 16, 32, 64})
+        for (const std::int64_t prompt : {16,   32,   50,   75,   100,  160,  250,  380,   512,   700,  1000,
+                                          1500, 2048, 3000, 4000, 5000, 6000, 8000, 10000, 13000, 16384}) {
           if (batch * prompt > 131072) continue;
           const std::vector<PrefillChunk> chunks(static_cast<std::size_t>(batch), {prompt, 0});
           made.rows.emplace_back(
@@ -116,7 +127,7 @@ Made collectives(const Gpu& truth) {
                                                     {"alltoall", Collective::all_to_all}};
   for (const auto& [name, op] : ops)
     for (const int gpus : {2, 4, 8})
-      for (double elements = 256; elements < 3e8; elements *= 1.12) {
+      for (double elements = 256; elements < 3e8; elements *= 1.06) {
         const auto whole = static_cast<std::int64_t>(elements);
         made.rows.emplace_back(
             fmt::format("{},NCCL,half,{},{}", name, gpus, whole),
@@ -128,7 +139,7 @@ Made collectives(const Gpu& truth) {
 Made all_reduces(const Gpu& truth) {
   Made made{"kernel_source,allreduce_dtype,num_gpus,message_elements,backend", {}};
   for (const int gpus : {2, 4, 8})
-    for (double elements = 128; elements < 8e6; elements *= 1.03) {
+    for (double elements = 128; elements < 8e6; elements *= 1.015) {
       const auto whole = static_cast<std::int64_t>(elements);
       made.rows.emplace_back(fmt::format("vLLM_custom,bfloat16,{},{},vllm_graph", gpus, whole),
                              all_reduce_time(truth, gpus, 2.0 * static_cast<double>(whole), true).total);
@@ -136,8 +147,7 @@ Made all_reduces(const Gpu& truth) {
   return made;
 }
 
-// --- truths: inside every range, away from where a fit starts
-// -----------------------------------------------
+// --- truths: inside every range, away from where a fit starts ------------------------------
 
 Gpu truth_card() {
   Gpu g = load_gpu("a100-sxm-80g");
@@ -189,8 +199,8 @@ double figure(const Gpu& card, const std::string& path) {
 }
 
 const Kind kKinds[] = {
-    {"gemm", 5, [](const Gpu& t) { return std::vector<Made>{gemms(t)}; }},
-    {"attention", 5,
+    {"gemm", 2, [](const Gpu& t) { return std::vector<Made>{gemms(t)}; }},
+    {"attention", 3,
      [](const Gpu& t) {
        return std::vector<Made>{decodes(t, {64, 128, 256}), prefills(t, {64, 128, 256})};
      }},
@@ -202,22 +212,44 @@ void PrintTo(const Kind& k, std::ostream* out) { *out << k.name; }
 
 class Synthetic : public testing::TestWithParam<Kind> {};
 
+// How often something held.
+struct Share {
+  int held = 0, of = 0;
+  void count(bool holds) { held += holds ? 1 : 0, ++of; }
+  [[nodiscard]] double value() const { return static_cast<double>(held) / of; }
+};
+
+constexpr double kLeastShare = 0.9;
+constexpr int kSeedsForAShare = 20;  // of fewer, one parameter's share says nothing
+
 TEST_P(Synthetic, IntervalsCoverTheTruthAndPredictionsAreWithinOnePercent) {
   const Gpu truth = truth_card();
   const std::vector<Made> made = GetParam().make(truth);
-  std::map<std::string, int> covered;
-  std::vector<double> medians, p90s;
-  int seen = 0;
-  for (int seed = 1; seed <= seeds(GetParam().seeds); ++seed) {
+  std::map<std::string, Share> each, each_alone;
+  Share together, alone;
+  double worst_median = 0, worst_p90 = 0, worst = 0;
+  const int first = number("TESSERA_CALIBRATION_FIRST_SEED", 1);
+  const int seeds = number("TESSERA_CALIBRATION_SEEDS", GetParam().seeds);
+  for (int seed = first; seed < first + seeds; ++seed) {
     std::vector<MeasurementTable> tables;
     for (const Made& m : made) tables.push_back(m.table("made.csv", seed));
     Gpu card = truth;
     forget(card);
     const auto notes = calibrate(card, tables, {"2000-01-02", ""}, Cost::roofline, {.folds = 0});
-    for (const FitRecord& r : notes.front().records) {
+    const std::vector<FitRecord>& records = notes.front().records;
+    const double narrowed = interval_factor(1, 1e6) / interval_factor(records.size(), 1e6);
+    bool all = true;
+    for (const FitRecord& r : records) {
       const double true_value = figure(truth, r.parameter);
-      covered[r.parameter] += r.low <= true_value && true_value <= r.high ? 1 : 0;
+      const bool holds = r.low <= true_value && true_value <= r.high;
+      each[r.parameter].count(holds);
+      all = all && holds;
+      const bool holds_alone = r.value - narrowed * (r.value - r.low) <= true_value &&
+                               true_value <= r.value + narrowed * (r.high - r.value);
+      each_alone[r.parameter].count(holds_alone);
+      alone.count(holds_alone);
     }
+    together.count(all);
     std::vector<Prediction> pairs;
     for (std::size_t t = 0; t < tables.size(); ++t) {
       const KernelValidator& kernel = kernel_of(tables[t]);
@@ -225,24 +257,30 @@ TEST_P(Synthetic, IntervalsCoverTheTruthAndPredictionsAreWithinOnePercent) {
         pairs.push_back({kernel.predict(card, tables[t].row(i)).total, made[t].rows[i].second});
     }
     const ErrorSummary e = summarise(pairs);
-    medians.push_back(e.median_ape), p90s.push_back(e.p90_ape);
-    ++seen;
+    EXPECT_LE(e.p90_ape, 1.0) << "seed " << seed;
+    worst_median = std::max(worst_median, e.median_ape), worst_p90 = std::max(worst_p90, e.p90_ape);
+    for (const Prediction& p : pairs) worst = std::max(worst, 100 * std::abs(p.ratio() - 1));
   }
-  int total = 0, least = seen;
-  std::string named;
-  for (const auto& [name, count] : covered) {
-    total += count;
-    if (count < least) least = count, named = name;
-  }
-  const double share =
-      static_cast<double>(total) / static_cast<double>(seen * static_cast<int>(covered.size()));
+  const auto least = [](const std::map<std::string, Share>& shares) {
+    const auto& [name, share] =
+        *std::min_element(shares.begin(), shares.end(),
+                          [](const auto& a, const auto& b) { return a.second.held < b.second.held; });
+    return fmt::format("{} and more ({})", share.held, name);
+  };
+  std::size_t rows = 0;
+  for (const Made& m : made) rows += m.rows.size();
   fmt::print(
-      "{}: {} seeds, {} parameters: 95 % intervals cover {:.1f} % of the truths, least {} of {} {}; "
-      "noise-free predictions off by {:.2f} % (median of the worst seed), {:.2f} % (its p90)\n",
-      GetParam().name, seen, covered.size(), 100 * share, least, seen, named,
-      *std::max_element(medians.begin(), medians.end()), *std::max_element(p90s.begin(), p90s.end()));
-  EXPECT_LE(*std::max_element(medians.begin(), medians.end()), 1.0);
-  EXPECT_GE(share, 0.9);
+      "{}: seeds {} to {}, {} rows, {} parameters: joint intervals cover the truth in {} seeds of {}, each "
+      "in "
+      "{}; at 95 % alone {:.1f} % of all, each in {}; noise-free predictions of the worst seed off by {:.2f} "
+      "% "
+      "(median), {:.2f} % (p90), {:.2f} % (the worst row of all)\n",
+      GetParam().name, first, first + seeds - 1, rows, each.size(), together.held, together.of, least(each),
+      100 * alone.value(), least(each_alone), worst_median, worst_p90, worst);
+  EXPECT_GE(alone.value(), kLeastShare);
+  if (seeds < kSeedsForAShare) return;
+  EXPECT_GE(together.value(), kLeastShare);
+  for (const auto& [name, share] : each) EXPECT_GE(share.value(), kLeastShare) << name;
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, Synthetic, testing::ValuesIn(kKinds));
@@ -273,8 +311,7 @@ TEST(SyntheticPairs, WhatOneHeadSizeCannotTellApartIsNamed) {
   EXPECT_FALSE(std::any_of(apart[0].inseparable.begin(), apart[0].inseparable.end(), is_pair));
 }
 
-// --- sixty rows of a card
-// -----------------------------------------------------------------------------------
+// --- sixty rows of a card ---------------------------------------------------------------------------------
 
 struct NewCard {
   const char* gpu;

@@ -4,10 +4,15 @@
 // max_num_batched_tokens,gpu_memory_utilization; the requests as trace (a file beside this one) or as
 // concurrency,input_tokens,output_tokens[,requests]; and what was measured: mean_ttft_ms, mean_tpot_ms,
 // mean_latency_ms, at least one. An empty cell is not given. A non-empty `flag` leaves a run out.
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <array>
 #include <filesystem>
 
 #include "models/base/error.hpp"
+#include "models/base/text.hpp"
+#include "models/transformer/kv_precision.hpp"
 #include "traces/csv.hpp"
 #include "validation/runs/run_set.hpp"
 
@@ -73,13 +78,21 @@ MeasuredRun run_of(const CsvTable& csv, const std::string& folder, ConfigShelf& 
   } else if (!weights.empty() && weights != "bf16") {
     throw csv.error(kWeights, "'" + weights + "', expected bf16 or fp8");
   }
-  if (row.given(kKv)) config.memory.kv_dtype = row.text(kKv);
+  if (row.given(kKv)) {
+    config.memory.kv_dtype = row.text(kKv);
+    const std::vector<std::string> formats = kv_format_names();
+    if (std::find(formats.begin(), formats.end(), config.memory.kv_dtype) == formats.end())
+      throw csv.error(kKv, fmt::format("'{}', expected one of {}{}", config.memory.kv_dtype,
+                                       join(formats, ", "), did_you_mean(config.memory.kv_dtype, formats)));
+  }
   config.engine.max_num_seqs = row.count(kSeqs, 65536);
   config.engine.max_num_batched_tokens = row.count(kTokens, 4194304);
+  if (config.engine.max_num_seqs.value_or(0) > config.engine.max_num_batched_tokens.value_or(4194304))
+    throw csv.error(kTokens, "'" + row.text(kTokens) + "', expected at least max_num_seqs");
   if (row.given(kUtilization)) {
     config.memory.gpu_memory_utilization = csv.decimal(kUtilization);
-    if (!(config.memory.gpu_memory_utilization > 0 && config.memory.gpu_memory_utilization <= 1))
-      throw csv.error(kUtilization, "'" + row.text(kUtilization) + "', expected more than 0 and at most 1");
+    if (!(config.memory.gpu_memory_utilization >= 0.01 && config.memory.gpu_memory_utilization <= 1))
+      throw csv.error(kUtilization, "'" + row.text(kUtilization) + "', expected 0.01 to 1");
   }
   if (row.given(kConcurrency)) {
     ClosedLoopConfig& loop = config.trace.closed_loop.emplace();
@@ -98,7 +111,10 @@ MeasuredRun run_of(const CsvTable& csv, const std::string& folder, ConfigShelf& 
   constexpr std::array<std::pair<Column, const char*>, 3> kMetrics{
       {{kTtft, "ttft"}, {kTpot, "tpot"}, {kLatency, "latency"}}};
   for (const auto& [column, metric] : kMetrics)
-    if (row.given(column)) run.measured_ms[metric] = csv.decimal(column);
+    if (row.given(column)) {
+      run.measured_ms[metric] = csv.decimal(column);
+      if (!(run.measured_ms[metric] > 0)) throw csv.error(column, "0, expected more");
+    }
   if (run.measured_ms.empty())
     throw InputError(csv.at(), "nothing measured, expected mean_ttft_ms, mean_tpot_ms or mean_latency_ms");
   run.labels = {{"engine", row.text(kProfile)},
@@ -109,8 +125,9 @@ MeasuredRun run_of(const CsvTable& csv, const std::string& folder, ConfigShelf& 
 
 }  // namespace
 
-RunSet read_run_file(const std::string& file) {
-  CsvTable csv({file, std::nullopt}, {"run", "gpu", "model", "profile"},
+RunSet read_run_file(const Source& source) {
+  const std::string& file = source.name;
+  CsvTable csv(source, {"run", "gpu", "model", "profile"},
                {"tp", "ep", "weights", "kv_dtype", "max_num_seqs", "max_num_batched_tokens",
                 "gpu_memory_utilization", "trace", "concurrency", "input_tokens", "output_tokens", "requests",
                 "mean_ttft_ms", "mean_tpot_ms", "mean_latency_ms", "flag"});
@@ -128,5 +145,7 @@ RunSet read_run_file(const std::string& file) {
   }
   return set;
 }
+
+RunSet read_run_file(const std::string& file) { return read_run_file(Source{file, std::nullopt}); }
 
 }  // namespace tessera

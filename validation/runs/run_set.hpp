@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "sim/serving/run_config.hpp"
+#include "traces/byte_stream.hpp"
 
 namespace tessera {
 
@@ -59,6 +60,7 @@ RunSet read_apex(const std::string& data);
 RunSet read_aic_sample(const std::string& data);
 RunSet read_splitwise(const std::string& data);
 RunSet read_llmservingsim(const std::string& data);
+RunSet read_run_file(const Source& source);
 RunSet read_run_file(const std::string& file);
 
 }  // namespace tessera

@@ -76,6 +76,65 @@ TEST(Spec, ErrorsNameFileLineColumnKeyAndTheNearestName) {
             "box.yaml:1:17: gb_s: duplicate key, first given on line 1");
 }
 
+struct Shop {
+  std::string name;
+  std::int64_t disks = 0, per_shelf = 0;
+  Disk sample;
+  Ref<Disk> spare;
+  void describe(Fields& f) {
+    f.field("name", name, {.doc = "a name", .required = true});
+    f.field("disks", disks, {.doc = "disks", .min = 1, .required = true});
+    f.field("per_shelf", per_shelf, {.doc = "disks of a shelf", .min = 1, .required = true});
+    f.group("sample", sample, {.doc = "one of them", .required = true});
+    f.reference("spare", spare, "disks", {.doc = "another", .required = true});
+    f.check(disks % per_shelf == 0, "disks", "the shelves are not full");
+    f.check(sample.gb_s >= 1, "sample", "too slow to show");
+    f.check(spare->gb_s >= 1, "spare", "too slow");
+  }
+};
+
+std::string shop_error(const std::string& text) {
+  Shop shop;
+  try {
+    read_spec(parse_yaml(text, "shop.yaml"), shop);
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Spec, AMisspeltRequiredKeyIsNamedWithTheKeyThatWasMeant) {
+  const std::string known =
+      "unknown key, expected one of name, disks, per_shelf, sample, spare, did you mean ";
+  const std::string full = "name: a\ndisks: 8\nper_shelf: 4\nsample: {gb_s: 2}\nspare: {gb_s: 2}\n";
+  EXPECT_EQ(shop_error(full), "no error");
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string text = full;
+    return shop_error(text.replace(text.find(from), from.size(), to));
+  };
+  // Scalars, a divisor among them, groups and references.
+  EXPECT_EQ(with("name", "nmae"), "shop.yaml:1:1: nmae: " + known + "'name'?");
+  EXPECT_EQ(with("disks", "disk"), "shop.yaml:2:1: disk: " + known + "'disks'?");
+  EXPECT_EQ(with("per_shelf", "per_shelv"), "shop.yaml:3:1: per_shelv: " + known + "'per_shelf'?");
+  EXPECT_EQ(with("sample", "smaple"), "shop.yaml:4:1: smaple: " + known + "'sample'?");
+  EXPECT_EQ(with("spare", "spar"), "shop.yaml:5:1: spar: " + known + "'spare'?");
+  EXPECT_EQ(
+      with("gb_s: 2", "gbs: 2"),
+      "shop.yaml:4:10: sample.gbs: unknown key, expected one of gb_s, kind, blocks, sizes, latency, did "
+      "you mean 'gb_s'?");
+}
+
+TEST(Spec, AMissingKeyIsToldWhereNoKeyIsUnknownAndBeforeRulesItsAbsenceWouldBreak) {
+  EXPECT_EQ(shop_error("name: a\ndisks: 8\nsample: {gb_s: 0.5}\nspare: {gb_s: 2}\n"),
+            "shop.yaml:1:1: per_shelf: missing, expected disks of a shelf");
+  EXPECT_EQ(shop_error("name: a\ndisks: 8\nper_shelf: 3\nspare: {gb_s: 2}\n"),
+            "shop.yaml:1:1: sample: missing, expected one of them");
+  // The first of several; a wrong value is told first.
+  EXPECT_EQ(shop_error("name: a\n"), "shop.yaml:1:1: disks: missing, expected disks");
+  EXPECT_EQ(shop_error("name: a\nper_shelf: 0\n"),
+            "shop.yaml:2:12: per_shelf: 0 is out of range, expected a number at least 1");
+}
+
 TEST(Spec, RefusesWhatIsNotAPlainTree) {
   EXPECT_NE(error_of("disk: &a {gb_s: 1}\n").find("anchors"), std::string::npos);
   EXPECT_NE(error_of("- 1\n- 2\n").find("expected a map"), std::string::npos);

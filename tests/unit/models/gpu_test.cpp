@@ -112,6 +112,11 @@ TEST(Gpu, EveryNumberIsRequiredSoNoCapacityIsDefaulted) {
   for (const std::string& line : lines) {
     const std::string key = line.substr(0, line.find(':'));
     EXPECT_NE(error_of(toy(line, "")).find(key + ": missing, expected "), std::string::npos) << key;
+    std::string misspelt = line;
+    std::swap(misspelt[1], misspelt[2]);
+    const std::string message = error_of(toy(line, misspelt));
+    EXPECT_NE(message.find("unknown key"), std::string::npos) << message;
+    EXPECT_NE(message.find("did you mean '" + key + "'?"), std::string::npos) << message;
   }
 }
 

@@ -16,6 +16,13 @@ const std::string kAttention =
     "kernel_source,batch_size,isl_tokens,num_heads,num_key_value_heads,head_dim,attn_dtype,kv_cache_dtype,"
     "past_kv_tokens,latency_ms,window_size_tokens,flag\n";
 
+const std::string kMoe =
+    "kernel_source,moe_dtype,num_tokens,hidden_size,inter_size,topk,num_experts,moe_tp_size,moe_ep_size,"
+    "distribution,latency_ms,flag\n";
+const std::string kNccl = "op_name,kernel_source,nccl_dtype,num_gpus,message_elements,latency_ms,flag\n";
+const std::string kAllReduce =
+    "kernel_source,allreduce_dtype,num_gpus,message_elements,latency_ms,backend,flag\n";
+
 class KernelTableReader : public testing::Test {
  protected:
   std::string file(const std::string& name, const std::string& text) {
@@ -106,6 +113,50 @@ TEST_F(KernelTableReader, PassesOverFlaggedRowsAndFormatsWithoutAnOperator) {
   EXPECT_EQ(attention.size(), 1u);
 }
 
+TEST_F(KernelTableReader, ReadsExperts) {
+  const KernelTable table = read(kMoe +
+                                 "triton,bfloat16,64,4096,14336,2,8,1,1,power_law_1.2,2.9,\n"
+                                 "triton,bfloat16,64,4096,14336,2,8,1,1,balanced,2.7,\n"
+                                 "triton,bfloat16,64,4096,2048,2,8,2,1,balanced,0.5,\n"
+                                 "triton,fp8_block,64,4096,14336,2,8,1,1,balanced,0.4,\n"
+                                 "marlin,w4a16_mxfp4,64,2880,2880,4,32,1,1,balanced,0.2,\n"
+                                 "oaitriton,w4a16_mxfp4,64,2880,2880,4,32,1,1,balanced,0.1,\n");
+  EXPECT_EQ(table.size(), 4u);
+  MoeShape s;
+  s.tokens = 64, s.hidden = 4096, s.expert_width = 14336, s.experts = 8, s.top_k = 2;
+  EXPECT_NEAR(table.moe(gpu_, s)->total, 2700, 1e-9);
+  s.power_law = 1.2;
+  const OpTime skewed = *table.moe(gpu_, s);
+  EXPECT_NEAR(skewed.total, 2900, 1e-9);
+  // Serving draws experts: at the utilisation of the power law, else of balanced experts.
+  MoeShape drawn = s;
+  drawn.drawn = true, drawn.power_law = 0;
+  EXPECT_NEAR(table.moe(gpu_, drawn)->total, 2900 * moe_time(gpu_, drawn).total / moe_time(gpu_, s).total,
+              1e-6);
+  drawn.expert_width = 2048, drawn.tp = 2;
+  MoeShape even = drawn;
+  even.drawn = false;
+  EXPECT_NEAR(table.moe(gpu_, drawn)->total, 500 * moe_time(gpu_, drawn).total / moe_time(gpu_, even).total,
+              1e-6);
+  drawn.tp = 4;
+  EXPECT_FALSE(table.moe(gpu_, drawn).has_value());
+}
+
+TEST_F(KernelTableReader, ReadsCollectives) {
+  const KernelTable nccl = read(kNccl +
+                                "all_gather,NCCL,half,4,1048576,0.05,\n"
+                                "all_gather,NCCL,int8,4,1048576,0.03,\n");
+  EXPECT_NEAR(nccl.collective(gpu_, Collective::all_gather, 4, 2097152, DType::bf16)->total, 50, 1e-9);
+  EXPECT_NEAR(nccl.collective(gpu_, Collective::all_gather, 4, 1048576, DType::int8)->total, 30, 1e-9);
+  const KernelTable own = read(kAllReduce +
+                               "vLLM_custom_graph,bfloat16,4,65536,0.012,vllm_graph,\n"
+                               "vLLM_custom_eager,bfloat16,4,65536,0.025,vllm_eager,\n"
+                               "TRTLLM,bfloat16,4,65536,0.009,trtllm,\n");
+  EXPECT_EQ(own.size(), 2u);
+  EXPECT_NEAR(own.all_reduce(gpu_, 4, 131072, true)->total, 12, 1e-9);
+  EXPECT_NEAR(own.all_reduce(gpu_, 4, 131072, false)->total, 25, 1e-9);
+}
+
 TEST_F(KernelTableReader, JoinsFiles) {
   const std::string gemms = file("gemm.csv", kGemm + "cublas,bfloat16,16,4096,4096,0.025,\n");
   const std::string attention =
@@ -145,6 +196,13 @@ TEST_F(KernelTableReader, NamesFileLineAndColumnOfABadCell) {
          "table.csv:2: num_key_value_heads:", "32 query heads");
   expect(kAttention + "fa2,1,512,32,8,128,bfloat16,bfloat16,1024,0.06,0,\n",
          "table.csv:2: past_kv_tokens:", "history");
+  expect(kMoe + "triton,bfloat16,64,4096,14336,2,8,1,3,balanced,0.7,\n",
+         "table.csv:2: moe_ep_size:", "8 experts");
+  expect(kMoe + "triton,bfloat16,64,4096,14336,9,8,1,1,balanced,0.7,\n", "table.csv:2: topk:", "8 experts");
+  expect(kMoe + "triton,bfloat16,64,4096,14336,2,8,1,1,zipf,0.7,\n",
+         "table.csv:2: distribution:", "power_law_ALPHA");
+  expect(kNccl + "gather,NCCL,half,4,1024,0.05,\n", "table.csv:2: op_name:", "all_gather");
+  expect(kNccl + "all_gather,NCCL,half,1,1024,0.05,\n", "table.csv:2: num_gpus:", "at least 2");
 }
 
 TEST_F(KernelTableReader, SaysWhatAKernelTableLooksLike) {
@@ -171,6 +229,11 @@ TEST_F(KernelTableReader, ReadsThePublicTables) {
   EXPECT_EQ(table.size(), 9240u + 5427u + 5049u);  // rows without a flag
   // Its first and last GEMM row: a microsecond and milliseconds, read as such.
   EXPECT_NEAR(table.gemm(gpu_, {1, 32, 32, DType::bf16, KernelTable::kWeightCopies})->total, 2.45422, 1e-6);
+  for (const char* kind : {"vllm-0.14.0_moe", "vllm-0.14.0_custom_allreduce", "nccl-2.27.3"}) {
+    const std::string f = std::string(TESSERA_SHARED_DATA "/silicon/aic/a100_sxm_") + kind + ".csv.gz";
+    EXPECT_TRUE(is_kernel_table(f));
+    EXPECT_GT(read_kernel_tables({f}, gpu_).size(), 100u) << kind;
+  }
 }
 
 }  // namespace

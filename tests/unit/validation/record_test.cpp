@@ -108,7 +108,7 @@ TEST(Provenance, StandsBesideEachFigureAndTheFileIsReadAgain) {
   b.gemm.floor_us = 2.5;
   const FitRecord record{"gemm.floor_us", 2.5, 2.4, 2.6, "rows", "60 rows of t.csv, 2000-01-02"};
   const std::string text = annotated_yaml(b, std::vector<FitRecord>{record}, "");
-  EXPECT_NE(text.find("  floor_us: 2.5  # 2.4 to 2.6 (95 %), 60 rows of t.csv, 2000-01-02\n"),
+  EXPECT_NE(text.find("  floor_us: 2.5  # 2.4 to 2.6 (95 % jointly), 60 rows of t.csv, 2000-01-02\n"),
             std::string::npos)
       << text;
   KernelBehaviour read;

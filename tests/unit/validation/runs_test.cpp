@@ -23,15 +23,19 @@ std::string file_of(const std::string& text) {
 const std::string kHeader =
     "run,gpu,model,profile,tp,weights,concurrency,input_tokens,output_tokens,trace,mean_tpot_ms,mean_ttft_ms,"
     "flag\n";
+const std::string kLimits =
+    "run,gpu,model,profile,kv_dtype,max_num_seqs,max_num_batched_tokens,gpu_memory_utilization,trace,"
+    "mean_tpot_ms\na,h100-sxm,llama-3.1-8b,ideal,";
 
-std::string problem(const std::string& rows) {
+std::string refusal(const std::string& text) {
   try {
-    read_run_file(file_of(kHeader + rows));
+    read_run_file(file_of(text));
   } catch (const InputError& error) {
     return error.what();
   }
   return "ok";
 }
+std::string problem(const std::string& rows) { return refusal(kHeader + rows); }
 
 TEST(RunFile, ReadsClosedLoopsAndTraces) {
   const RunSet set =
@@ -65,6 +69,13 @@ TEST(RunFile, ErrorsNameTheFileTheLineAndWhatWasExpected) {
     EXPECT_NE(message.find(words), std::string::npos) << words << " in: " << message;
     EXPECT_NE(message.find("runs.csv:2"), std::string::npos) << message;
   }
+  for (const auto& [limits, words] : std::vector<std::pair<std::string, std::string>>{
+           {"fp7,,,,t.csv,1\n", "kv_dtype: 'fp7', expected one of auto"},
+           {",64,32,,t.csv,1\n", "max_num_batched_tokens: '32', expected at least max_num_seqs"},
+           {",,,0.001,t.csv,1\n", "gpu_memory_utilization: '0.001', expected 0.01 to 1"},
+           {",,,,t.csv,0\n", "mean_tpot_ms: 0, expected more"}})
+    EXPECT_NE(refusal(kLimits + limits).find("runs.csv:2: " + words), std::string::npos)
+        << refusal(kLimits + limits);
   EXPECT_THROW(read_run_file(file_of("")), InputError);
   EXPECT_THROW(read_run_file(file_of("run,gpu\n")), InputError);
   EXPECT_THROW(report_runs(read_run_file(file_of(kHeader)), {}), InputError);
