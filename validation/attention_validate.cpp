@@ -127,8 +127,15 @@ std::string regime(const Row& row) {
 
 // The parameters and their plausible ranges. Some cannot be told apart on every card: heat needs long runs
 // of a power-limited card, prefill_launch and mask are FlashAttention 3's.
-std::vector<Knob> knobs_of(const Gpu& gpu, AttentionRates& r, bool fa3, bool fp8, bool decode, bool prefill) {
+std::vector<Knob> knobs_of(const Gpu& gpu, AttentionRates& r, bool fa3, bool fp8, bool tile, bool decode,
+                           bool prefill) {
   std::vector<Knob> knobs;
+  // mma_factor counts in the rated clock. Simulated tensor cores are not faster than at the maximum clock;
+  // the closed forms' factor also stands for what they leave out, loads under the products and idle last
+  // waves.
+  const double rated_mhz =
+      gpu.datasheet_bf16_tflops * 1e6 / (gpu.bf16_flops_per_clk_sm * static_cast<double>(gpu.sms.value));
+  const double least_mma = tile ? std::min(1.0, rated_mhz / gpu.max_clock_mhz) : fp8 ? 0.9 : 0.6;
   const auto add = [&](bool wanted, const char* name, double& value, double low, double high) {
     if (wanted) knobs.push_back({name, &value, low, high, Scale::log});
   };
@@ -142,7 +149,7 @@ std::vector<Knob> knobs_of(const Gpu& gpu, AttentionRates& r, bool fa3, bool fp8
   add(decode && !fp8, "hbm_fraction", r.hbm_fraction, 0.6, gpu.hbm_achieved_fraction);
   add(decode && !fp8, "l2_gb_s", r.l2_gb_s, 1000, 15000);
   add(decode && !fp8, "l2_share", r.l2_share, 0.3, 1.6);
-  add(true, "mma_factor", r.mma_factor, fp8 ? 0.9 : 0.6, 2);  // fp8: not beyond the peak of the maximum clock
+  add(true, "mma_factor", r.mma_factor, least_mma, 2);
   add(true, "exp_factor", r.exp_factor, 0.1, 5);
   add(true, "kv_write_us", r.kv_write_us, 0.3, 8);
   add(prefill && fa3, "prefill_launch_us", r.prefill_launch_us, 0.1, 6);
@@ -182,7 +189,7 @@ KernelFit fit_rates(const Gpu& gpu, AttentionRates& rates, std::span<const Row> 
   const auto predict = [&](std::size_t i) {
     return tile ? cases[i].simulate(gpu).total : cases[i].predict_us(gpu);
   };
-  return fit_knobs(knobs_of(gpu, rates, fa3, fp8, fit_decode, !prefill.empty()), measured, predict,
+  return fit_knobs(knobs_of(gpu, rates, fa3, fp8, tile, fit_decode, !prefill.empty()), measured, predict,
                    {.iterations = tile ? 8 : 40, .coordinate_polish = !tile}, control);
 }
 

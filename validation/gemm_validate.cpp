@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kTableWeightCopies = 6;
 constexpr std::size_t kFitRows = 8000;
-constexpr std::size_t kTileFitRows = 1200;   // simulated, so each costs a hundred times more
+constexpr std::size_t kTileFitRows = 2000;   // simulated, so each costs a hundred times more
 constexpr std::int64_t kTileFitCtas = 2500;  // tiles of 128 x 128 of the largest of them
 
 bool is_bf16(const Row& row) { return row.text("gemm_dtype") == "bfloat16"; }

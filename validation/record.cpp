@@ -1,7 +1,7 @@
 // Which tables the record is made of, and its two written forms. Rows: those no parameter was fitted on (the
 // held-out half of the shapes; for `table` each row from other folds; every row of a card with borrowed
 // figures or of a layer profile), inside the measured range. The tile source simulates a sample, chosen by
-// hash of the shape: 16-bit rows only, since its fp8 figures are the closed form's.
+// hash of the shape.
 #include "validation/record.hpp"
 
 #include <fmt/format.h>
@@ -83,11 +83,7 @@ void add(const Listed& listed, const std::string& file, const RecordOptions& opt
     ValidateOptions validation;
     validation.cost = cost;
     validation.worst = 0;
-    if (cost == Cost::tile) {
-      validation.sample = options.tile_sample;
-      validation.where = {
-          {std::string(listed.kernel) == "gemm" ? "gemm_dtype" : "kv_cache_dtype", {"bfloat16"}}};
-    }
+    if (cost == Cost::tile) validation.sample = options.tile_sample;
     const ValidationReport report = validate(kernel, gpu, tables, validation);
     const char* unseen = cost == Cost::table ? "folds" : report.in_sample.rows > 0 ? "half" : "borrowed";
     for (const auto& [dtype, errors] : report.held_out_by_dtype)

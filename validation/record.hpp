@@ -23,7 +23,7 @@ struct RecordedAccuracy {
 struct RecordOptions {
   std::string data;  // holds silicon/aic and e2e/llmservingsim/profiles, or is that folder of tables itself
   std::string date, commit;
-  std::size_t tile_sample = 1200;  // rows a table that are simulated
+  std::size_t tile_sample = 2400;  // rows a table that are simulated
 };
 
 // Every table of the record's list that is there, in a fixed order. Throws InputError when none is.

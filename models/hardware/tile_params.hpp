@@ -9,8 +9,8 @@
 namespace tessera {
 
 struct TileParams {
-  GemmParams gemm;            // l2_sharpness is not used: residency comes from the replayed tags
-  AttentionParams attention;  // the fp8 figures shipped are the closed form's, not yet fitted here
+  GemmParams gemm;  // l2_sharpness is not used: residency comes from the replayed tags
+  AttentionParams attention;
   void describe(Fields& f) {
     f.group("gemm", gemm, {.doc = "matrix products, simulated CTA by CTA"});
     f.group("attention", attention, {.doc = "attention kernels, simulated CTA by CTA"});

@@ -26,19 +26,36 @@ double centre(std::uint64_t step, double base) {
   return step == 0 ? 0 : std::pow(base, static_cast<double>(step - 1));
 }
 
-constexpr double kFine = 1.4142135623730951;  // square root of two
+constexpr double kFine = 1.4142135623730951;   // square root of two
+constexpr double kFinest = 1.189207115002721;  // its square root, for decodes alone
+constexpr double kSpreadStep = 0.125;          // of the lengths' deviation over their mean
+
+// Of the lengths; those not known share what the others leave.
+double deviation(const DecodeBatch& d, double mean) {
+  const auto known = std::min<std::int64_t>(static_cast<std::int64_t>(d.longest.size()), d.sequences);
+  double squares = 0, left = static_cast<double>(d.kv_tokens);
+  for (std::int64_t i = 0; i < known; ++i) {
+    const auto length = static_cast<double>(d.longest[static_cast<std::size_t>(i)] + d.offset);
+    squares += (length - mean) * (length - mean), left -= length;
+  }
+  const auto others = static_cast<double>(d.sequences - known);
+  if (others > 0) squares += others * (left / others - mean) * (left / others - mean);
+  return std::sqrt(squares / static_cast<double>(d.sequences));
+}
 
 // Where in the table a batch lies; a centre is a batch again.
 struct Cell {
-  std::uint64_t decodes = 0, context = 0, skew = 0, tokens = 0, history = 0, chunks = 0;
+  std::uint64_t decodes = 0, context = 0, skew = 0, spread = 0, tokens = 0, history = 0, chunks = 0;
 
   Cell(const DecodeBatch& d, std::span<const PrefillChunk> list) {
     if (d.sequences > 0) {
       const double mean = static_cast<double>(d.kv_tokens) / static_cast<double>(d.sequences);
       const double most = d.longest.empty() ? mean : static_cast<double>(d.longest.front() + d.offset);
-      decodes = step_of(static_cast<double>(d.sequences), kFine);
-      context = step_of(mean, kFine);
-      skew = step_of(most / mean, kFine);
+      const double base = list.empty() ? kFinest : kFine;
+      decodes = step_of(static_cast<double>(d.sequences), base);
+      context = step_of(mean, base);
+      skew = step_of(most / mean, base);
+      spread = static_cast<std::uint64_t>(std::round(deviation(d, mean) / mean / kSpreadStep));
     }
     if (!list.empty()) {
       double all = 0, before = 0;
@@ -51,20 +68,42 @@ struct Cell {
   }
   [[nodiscard]] std::uint64_t key() const {
     std::uint64_t k = 0;
-    for (const std::uint64_t part : {decodes, context, skew, tokens, history, chunks})
-      k = k * 64 + std::min<std::uint64_t>(part, 63);
+    for (const std::uint64_t part : {decodes, context, skew, spread, tokens, history, chunks})
+      k = k * 128 + std::min<std::uint64_t>(part, 127);
     return k;
   }
-  // Lengths, longest first.
+  // Lengths, longest first: the longest is what it is, the others are log-logistic with the batch's
+  // deviation, cut at the longest, and share what it leaves.
   [[nodiscard]] std::vector<std::int32_t> lengths() const {
-    const auto n = static_cast<std::size_t>(std::llround(centre(decodes, kFine)));
-    const double mean = centre(context, kFine), ratio = centre(skew, kFine);
-    std::vector<std::int32_t> list;
-    for (std::size_t i = 0; i < n; ++i) {
-      const double u = 1 - static_cast<double>(i) / static_cast<double>(n);
-      const double length = n == 1 ? mean : mean * ratio * std::pow(u, ratio - 1);
-      list.push_back(static_cast<std::int32_t>(std::max(1.0, std::round(length))));
+    const double base = chunks == 0 ? kFinest : kFine;
+    const auto n = static_cast<std::size_t>(std::llround(centre(decodes, base)));
+    const double mean = centre(context, base), ratio = n == 1 ? 1 : centre(skew, base);
+    const double cv = static_cast<double>(spread) * kSpreadStep;
+    std::vector<double> others(n > 0 ? n - 1 : 0);  // over the mean
+    const auto spread_by = [&](double width) {
+      double sum = 0, squares = (ratio - 1) * (ratio - 1);
+      for (std::size_t i = 1; i < n; ++i) {
+        const double u = 1 - (static_cast<double>(i) + 0.5) / static_cast<double>(n);
+        sum += others[i - 1] = std::min(ratio, std::pow(u / (1 - u), width));
+      }
+      for (double& part : others) {
+        part = std::clamp(part * (static_cast<double>(n) - ratio) / sum, 0.0, ratio);
+        squares += (part - 1) * (part - 1);
+      }
+      return std::sqrt(squares / static_cast<double>(n));
+    };
+    double low = 0, high = 4;
+    for (int i = 0; i < 20 && n > 1; ++i) {
+      const double middle = (low + high) / 2;
+      (spread_by(middle) < cv ? low : high) = middle;
     }
+    if (n > 1) spread_by(low);
+    const auto tokens_of = [&](double part) {
+      return static_cast<std::int32_t>(std::max(1.0, std::round(mean * part)));
+    };
+    std::vector<std::int32_t> list;
+    if (n > 0) list.push_back(tokens_of(ratio));
+    for (const double part : others) list.push_back(tokens_of(part));
     return list;
   }
   [[nodiscard]] std::vector<PrefillChunk> prompts() const {

@@ -3,9 +3,10 @@
 // A run asks for far more batches than could be simulated one by one, so that
 //   products, equal decodes and single chunks  are simulated as asked (the step pricer remembers them);
 //   ragged decodes, several chunks and mixed batches  cost their closed form times a factor, simulated over
-//   closed form, tabulated over (decodes, mean context, longest / mean, new tokens, history, chunks) at
-//   powers of two and of the square root of two for the skew. A cell is filled when first needed, by a batch
-//   at its centre whose lengths follow max x u^(max / mean - 1), u in (0, 1].
+//   closed form, tabulated over (decodes, mean context, longest / mean, deviation of the lengths, new tokens,
+//   history, chunks) at powers of the square root of two, of two for history and chunks, of the fourth root
+//   where there are decodes only, and at eighths of the mean for the deviation. A cell is filled when first
+//   needed, by a batch at its centre: the longest context and log-logistic others of that deviation.
 // The closed form carries what varies inside a cell. Error against direct simulation: tests/unit/gpu/
 // tile_cost_test.cpp. Not thread-safe; one table may serve the replicas of one run, filled in any order.
 #pragma once

@@ -113,6 +113,26 @@ TEST(TileCost, UnequalLengthsTakeLongerThanEqualOnes) {
   EXPECT_GT(cost.simulate(llama(), b.decodes(), {}).total, 1.1 * cost.simulate(llama(), even, {}).total);
 }
 
+// Chat traffic under continuous batching: one long context says nothing about the others.
+TEST(TileCost, OneLongContextAmongModerateOnesInAMixedBatch) {
+  for (const char* card : {"rtx-pro-6000", "l40s", "a100-sxm-80g"}) {
+    const Gpu gpu = load_gpu(card);
+    std::mt19937 random(9);
+    std::normal_distribution<double> normal;
+    double sum = 0;
+    for (int trial = 0; trial < 8; ++trial) {
+      Batch b;
+      for (int i = 0; i < 127; ++i)
+        b.lengths.push_back(static_cast<std::int32_t>(1150 * std::exp(0.35 * normal(random))));
+      b.lengths.push_back(4000);
+      std::sort(b.lengths.rbegin(), b.lengths.rend());
+      b.chunks = {{100 + 200 * trial, 0}};
+      sum += errors(gpu, {b})[0];
+    }
+    EXPECT_LT(sum / 8, 4) << card;
+  }
+}
+
 TEST(TileCost, ACellIsFilledOnce) {
   const Gpu gpu = load_gpu("h100-sxm");
   TileCost cost(gpu);
