@@ -23,23 +23,26 @@ constexpr int kTablePages = 64;
 constexpr std::int64_t kMost = 1 << 24;
 constexpr std::size_t kMostChunks = 1 << 16;
 
-std::int64_t count(const Row& row, const char* column, std::int64_t least) {
-  const std::int64_t value = row.integer(column);
-  if (value < least || value > kMost)
-    throw InputError(row.at(column),
-                     fmt::format("{}: {} is out of range, expected {} to {}", column, value, least, kMost));
-  return value;
-}
-
 bool is_fp8(const Row& row) { return row.text("kv_cache_dtype") == "fp8"; }
+bool is_fa3(const Row& row) { return row.text("kernel_source") == "vllm_flash_attn_fa3"; }
+bool is_known_type(const Row& row) {
+  const std::string_view dtype = row.text("kv_cache_dtype");
+  return dtype == "bfloat16" || dtype == "float16" || dtype == "fp8";
+}
 
 bool covers(const Row& row) {
   const std::string_view kernel = row.text("kernel_source");
-  const bool fa3 = kernel == "vllm_flash_attn_fa3";
+  const bool fa3 = is_fa3(row);
   const bool fa2 = kernel == "vllm_flash_attn" || kernel == "vllm_flash_attn_fa2" || kernel == "tessera_fa2";
   // Our own tables hold rows past the L2 too (copies other than 1); the public ones replay one set of
   // buffers.
-  return (fa3 || (fa2 && !is_fp8(row))) && row.integer("head_dim") <= 256 && row.integer_or("copies", 1) == 1;
+  return is_known_type(row) && (fa3 || (fa2 && !is_fp8(row))) && row.integer("head_dim") <= 256 &&
+         row.integer_or("copies", 1) == 1;
+}
+
+// The card runs this generation of FlashAttention, so its parameters are this row's.
+bool same_generation(const Gpu& gpu, const Row& row) {
+  return is_fa3(row) == (gpu.kernels->attention.kernel == "fa3");
 }
 
 // One row of either table as the model sees it.
@@ -86,33 +89,33 @@ struct Case {
 
 Case case_of(const Row& row) {
   Case c;
-  const auto small = [&](const char* column) { return static_cast<int>(count(row, column, 1)); };
+  const auto small = [&](const char* column) { return static_cast<int>(row.count(column, 1, kMost)); };
   c.shape.q_heads = small("num_heads");
   c.shape.kv_heads = small("num_key_value_heads");
   c.shape.head_dim = c.shape.v_head_dim = small("head_dim");
-  c.shape.window = count(row, "window_size_tokens", 0);
+  c.shape.window = row.count("window_size_tokens", 0, kMost);
   c.shape.kv_dtype = is_fp8(row) ? DType::fp8 : DType::bf16;
   c.shape.block_tokens = kTablePages;
   c.shape.replayed = true;
   if (c.shape.q_heads % c.shape.kv_heads != 0)
     throw InputError(row.at("num_key_value_heads"), "num_key_value_heads: does not divide num_heads");
-  c.batch = count(row, "batch_size", 1);
+  c.batch = row.count("batch_size", 1, kMost);
   if (static_cast<std::size_t>(c.batch) > kMostChunks)
     throw InputError(row.at("batch_size"), fmt::format("batch_size: expected at most {}", kMostChunks));
-  const std::int64_t prompt = count(row, "isl_tokens", 1);
+  const std::int64_t prompt = row.count("isl_tokens", 1, kMost);
   if (prompt > 1)
     c.prompt = prompt;
   else
-    c.context = count(row, "past_kv_tokens", 0) + 1;
+    c.context = row.count("past_kv_tokens", 0, kMost) + 1;
   return c;
 }
 
 OpTime predict(const Gpu& gpu, const Row& row) { return case_of(row).predict(gpu); }
 
 std::string shape_key(const Row& row) {
-  return fmt::format("attention {} {} {} {} {} {} {}", row.text("batch_size"), row.text("isl_tokens"),
-                     row.text("past_kv_tokens"), row.text("num_heads"), row.text("num_key_value_heads"),
-                     row.text("head_dim"), row.text("window_size_tokens"));
+  return fmt::format("attention {} {} {} {} {} {} {}", row.key("batch_size"), row.key("isl_tokens"),
+                     row.key("past_kv_tokens"), row.key("num_heads"), row.key("num_key_value_heads"),
+                     row.key("head_dim"), row.key("window_size_tokens"));
 }
 
 std::string regime(const Row& row) {
@@ -205,6 +208,7 @@ KernelValidator attention_validator(const char* name, bool (*recognises)(const M
                   "kv_cache_dtype", "past_kv_tokens", "window_size_tokens"},
       .covers = covers,
       .fitted = covers,
+      .same_kernel = same_generation,
       .predict = tile ? +[](const Gpu& gpu, const Row& row) { return case_of(row).simulate(gpu); } : predict,
       .shape_key = shape_key,
       .dtype = [](const Row& row) { return std::string(row.text("kv_cache_dtype")); },

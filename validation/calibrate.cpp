@@ -35,12 +35,13 @@ struct Portions {
   std::vector<Row> seen, held_out;
 };
 
-Portions portions_of(const MeasurementTable& table, Cost cost, bool all) {
+Portions portions_of(const Gpu& gpu, const MeasurementTable& table, Cost cost, bool all) {
   Portions h{&kernel_of(table, cost), &table, {}, {}};
   table.need_columns(h.kernel->columns);
   for (std::size_t i = 0; i < table.size(); ++i) {
     const Row row = table.row(i);
     if (row.flagged() || !h.kernel->covers(row) || !h.kernel->fitted(row)) continue;
+    if (h.kernel->same_kernel != nullptr && !h.kernel->same_kernel(gpu, row)) continue;
     (!all && is_held_out(h.kernel->shape_key(row)) ? h.held_out : h.seen).push_back(row);
   }
   if (h.seen.empty() || (!all && h.held_out.empty()))
@@ -87,20 +88,50 @@ struct Group {
   KernelFit fit;
 };
 
+// The same rows twice would count as two measurements and narrow every interval.
+void refuse_repeated(const std::vector<MeasurementTable>& tables) {
+  for (std::size_t i = 0; i < tables.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (tables[i].same_rows(tables[j]))
+        throw InputError(Location{tables[i].file(), 0, 0},
+                         fmt::format("holds the rows of {}, expected each table once", tables[j].file()));
+}
+
+// A fit that runs into most of its bounds, or is this far off on rows it has not seen, describes another card
+// or another unit; empty where it does not.
+std::string nonsense(const Group& group, const Gpu& gpu, const std::vector<Portions>& all) {
+  const std::size_t held = group.fit.at_bound().size(), parameters = group.fit.parameters.size();
+  std::vector<Prediction> unseen;
+  for (const std::size_t j : group.tables)
+    for (const Row& row : all[j].held_out)
+      unseen.push_back({group.kernel->predict(gpu, row).total, row.latency_us()});
+  constexpr double kHopeless = 50;  // %, median; the worst shipped fit has 18
+  const double median = summarise(unseen).median_ape;
+  if (2 * held <= parameters && !(median > kHopeless)) return "";
+  return fmt::format(
+      "{} of {} parameters end at a bound of their plausible range and rows not fitted are {:.0f} % off in "
+      "the "
+      "median, expected times in ms of this card",
+      held, parameters, median);
+}
+
 // That are no pair's: of a pair one may be anything, as the other makes up for it.
 std::vector<std::string> undetermined(const KernelFit& fit) {
   std::vector<std::string> names;
   for (const FittedParameter& p : fit.parameters)
-    if (!p.determined() && !fit.in_pair(p.name)) names.push_back(p.name);
+    if (p.unknown >= FittedParameter::kUndetermined && !fit.in_pair(p.name)) names.push_back(p.name);
   return names;
 }
 
-void refuse_undetermined(const Group& group, const MeasurementTable& table) {
+// `doubt`: what nonsense() says.
+void refuse_undetermined(const Group& group, const MeasurementTable& table, const std::string& doubt) {
   std::string problem;
   for (const std::string& name : undetermined(group.fit))
     if (const std::string rows = missing_rows(group.kernel->section, name, group.rows); !rows.empty())
       problem += "\n  " + rows;
-  if (problem.empty()) return;
+  if (problem.empty() && doubt.empty()) return;
+  if (problem.empty()) throw InputError(Location{table.file(), 0, 0}, doubt);
+  if (!doubt.empty()) problem += "\n  " + doubt;
   throw InputError(
       Location{table.file(), 0, 0},
       fmt::format("{} {} rows leave parameters undetermined, expected further rows or --prior CARD, "
@@ -153,7 +184,10 @@ CalibrationNote note_of(const Portions& h, const Gpu& gpu, const Group& group, c
   note.undetermined = undetermined(group.fit);
   note.text = fmt::format("{}: {}{}, fitted on {}{} rows", h.kernel->name,
                           provenance.origin.empty() ? "" : provenance.origin + " ", file_name(*h.table),
-                          options.prior != nullptr ? "all " : "", h.seen.size());
+                          options.prior != nullptr ? "all " : "",
+                          group.fit.rows < group.rows.size()
+                              ? fmt::format("{} of {}", group.fit.rows, group.rows.size())
+                              : std::to_string(group.rows.size()));
   if (!note.cross_validated.empty())
     note.text += errors_text(fmt::format("cross-validated over {} folds", options.folds).c_str(),
                              note.cross_validated);
@@ -174,7 +208,7 @@ std::vector<FitRecord> records_of(const Group& group, const std::vector<Portions
   std::vector<std::string> files;
   for (const std::size_t j : group.tables) files.push_back(file_name(*all[j].table));
   std::string source =
-      fmt::format("{} rows of {}, {}", group.rows.size(), join(files, " and "), provenance.date);
+      fmt::format("{} rows of {}, {}", group.fit.rows, join(files, " and "), provenance.date);
   if (options.prior != nullptr) source += "; prior: " + options.prior->name + " rescaled";
   std::vector<FitRecord> records;
   for (const FittedParameter& p : group.fit.parameters) {
@@ -198,7 +232,8 @@ std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTa
     throw InputError(fmt::format("--folds {}: out of range, expected 0 or 2 to 100", options.folds));
   std::vector<Portions> all;
   for (const MeasurementTable& table : tables)
-    all.push_back(portions_of(table, cost, options.prior != nullptr));
+    all.push_back(portions_of(gpu, table, cost, options.prior != nullptr));
+  refuse_repeated(tables);
   // Tables come from an idle card; sustained clocks are applied in serving only.
   const double sustained = gpu.kernels->sustained_clock_fraction;
   gpu.kernels->sustained_clock_fraction = 1;
@@ -218,7 +253,11 @@ std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTa
                    group.kernel->section);
     const Gpu before = gpu;
     group.fit = group.kernel->calibrate(gpu, group.rows, control);
-    if (options.prior == nullptr) refuse_undetermined(group, *all[i].table);
+    if (options.prior == nullptr) {
+      refuse_undetermined(group, *all[i].table, nonsense(group, gpu, all));
+    }
+    for (const std::size_t j : group.tables)
+      drop_notes(all[j].kernel->source(gpu.kernels.value), all[j].kernel->name);
     std::vector<Gpu> fits;
     for (const std::size_t j : group.tables) {
       // A prior must not have seen the fold; without one the start is only a start.
@@ -228,7 +267,7 @@ std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTa
       notes[j] = note_of(all[j], gpu, group, provenance, options, std::move(unseen));
       std::string& source = all[j].kernel->source(gpu.kernels.value);
       if (source.compare(0, 9, "estimated") == 0) source.clear();
-      put_note(source, all[j].kernel->name, notes[j].text);
+      add_note(source, notes[j].text);
     }
     for (const std::size_t j : group.tables) notes[j].records = records_of(group, all, provenance, options);
   }
@@ -236,12 +275,15 @@ std::vector<CalibrationNote> calibrate(Gpu& gpu, const std::vector<MeasurementTa
   return notes;
 }
 
-void put_note(std::string& source, const std::string& kernel, const std::string& text) {
+void drop_notes(std::string& source, const std::string& kernel) {
   std::vector<std::string> notes;
   for (std::string& part : split(source, kSeparator))
     if (part.compare(0, kernel.size() + 1, kernel + ":") != 0) notes.push_back(std::move(part));
-  notes.push_back(text);
   source = join(notes, kSeparator);
+}
+
+void add_note(std::string& source, const std::string& text) {
+  source += (source.empty() ? "" : kSeparator) + text;
 }
 
 void borrow(Gpu& gpu, const std::string& section, const Gpu& from) {

@@ -16,6 +16,7 @@
 #include "validation/calibrate.hpp"
 #include "validation/layer_rows.hpp"
 #include "validation/runs/commands.hpp"
+#include "validation/write_whole.hpp"
 
 namespace {
 
@@ -40,6 +41,7 @@ std::string text_of(const std::string& file) {
 
 void run(const Arguments& args) {
   using namespace tessera;
+  check_writable(args.out);
   Gpu gpu = load_gpu(args.gpu);
   gpu.kernels->card = gpu.name;
   for (const std::string& text : args.borrows) {
@@ -66,10 +68,7 @@ void run(const Arguments& args) {
     records.insert(records.end(), note.records.begin(), note.records.end());
   }
   const std::string text = annotated_yaml(*gpu.kernels, records, text_of(args.out));
-  std::ofstream out(args.out);
-  out << text;
-  out.close();
-  if (!out) throw InputError(args.out + ": cannot be written");
+  write_whole(args.out, text);
 }
 
 }  // namespace

@@ -44,9 +44,16 @@ Collective op_of(const Row& row) {
                                                   join(known, ", "), did_you_mean(name, known)));
 }
 
-double nccl_bytes(const Row& row) {
-  return static_cast<double>(row.integer("message_elements")) * (row.text("nccl_dtype") == "int8" ? 1 : 2);
+double elements(const Row& row) {
+  return static_cast<double>(row.count("message_elements", 1, std::int64_t{1} << 40));
 }
+
+bool is_known_type(const Row& row) {
+  const std::string_view dtype = row.text("nccl_dtype");
+  return dtype == "half" || dtype == "bfloat16" || dtype == "int8";
+}
+
+double nccl_bytes(const Row& row) { return elements(row) * (row.text("nccl_dtype") == "int8" ? 1 : 2); }
 
 DType dtype_of(const Row& row) { return row.text("nccl_dtype") == "int8" ? DType::int8 : DType::fp16; }
 
@@ -96,7 +103,7 @@ KernelFit calibrate_nccl(Gpu& gpu, std::span<const Row> rows, const FitControl& 
 
 // --- the framework's all-reduce -------------------------------------------------------------------
 
-double all_reduce_bytes(const Row& row) { return 2 * static_cast<double>(row.integer("message_elements")); }
+double all_reduce_bytes(const Row& row) { return 2 * elements(row); }
 bool in_graph(const Row& row) { return row.text("backend") != "vllm_eager"; }
 bool is_vllm(const Row& row) {
   return row.text("kernel_source").substr(0, 4) == "vLLM" && row.has("backend");
@@ -142,12 +149,12 @@ KernelValidator nccl_validator() {
       .name = "nccl",
       .recognises = [](const MeasurementTable& t) { return t.find_column("nccl_dtype") >= 0; },
       .columns = {"op_name", "kernel_source", "nccl_dtype", "num_gpus", "message_elements"},
-      .covers = [](const Row&) { return true; },
-      .fitted = [](const Row&) { return true; },
+      .covers = is_known_type,
+      .fitted = is_known_type,
       .predict = predict_nccl,
       .shape_key =
           [](const Row& row) {
-            return fmt::format("nccl {} {} {}", row.text("op_name"), row.text("num_gpus"), nccl_bytes(row));
+            return fmt::format("nccl {} {} {}", row.text("op_name"), row.key("num_gpus"), nccl_bytes(row));
           },
       .dtype = [](const Row& row) { return std::string(row.text("nccl_dtype")); },
       .regime =
@@ -176,7 +183,7 @@ KernelValidator custom_allreduce_validator() {
           .predict = predict_all_reduce,
           .shape_key =
               [](const Row& row) {
-                return fmt::format("all-reduce {} {}", row.text("num_gpus"), row.text("message_elements"));
+                return fmt::format("all-reduce {} {}", row.key("num_gpus"), row.key("message_elements"));
               },
           .dtype = [](const Row& row) { return std::string(row.text("allreduce_dtype")); },
           .regime =

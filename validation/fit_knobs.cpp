@@ -48,6 +48,7 @@ void KernelFit::append(const KernelFit& other, const std::string& prefix) {
     p.name = prefix + p.name;
     parameters.push_back(std::move(p));
   }
+  rows += other.rows;
   for (const Inseparable& pair : other.inseparable)
     inseparable.push_back({prefix + pair.a, prefix + pair.b, pair.correlation});
 }
@@ -82,6 +83,7 @@ KernelFit fit_knobs(const std::vector<Knob>& knobs, std::span<const double> meas
   }
   const FitResult best = fit(parameters, measured_us.size(), residuals, options);
   KernelFit result;
+  result.rows = measured_us.size();
   for (std::size_t i = 0; i < knobs.size(); ++i) {
     const bool held =
         std::find(best.at_bound.begin(), best.at_bound.end(), knobs[i].name) != best.at_bound.end();

@@ -40,6 +40,7 @@ struct FittedParameter {
 struct KernelFit {
   std::vector<FittedParameter> parameters;
   std::vector<Inseparable> inseparable;
+  std::size_t rows = 0;  // that were fitted on
   [[nodiscard]] std::vector<std::string> at_bound() const;
   [[nodiscard]] bool in_pair(const std::string& parameter) const;
   void append(const KernelFit& other, const std::string& prefix = "");

@@ -26,24 +26,18 @@ bool covers(const Row& row) {
          row.integer_or("copies", kTableWeightCopies) == kTableWeightCopies;
 }
 
-GemmShape shape_of(const Row& row) {
-  return {row.integer("m"), row.integer("n"), row.integer("k"), is_bf16(row) ? DType::bf16 : DType::fp8,
-          kTableWeightCopies};
-}
+constexpr std::int64_t kMost = 1 << 24;  // of a dimension
 
-GemmShape checked_shape(const Row& row) {
-  for (const char* column : {"m", "n", "k"})
-    if (row.integer(column) <= 0)
-      throw InputError(row.at(column), fmt::format("{}: {} is out of range, expected at least 1", column,
-                                                   row.integer(column)));
-  return shape_of(row);
+GemmShape shape_of(const Row& row) {
+  return {row.count("m", 1, kMost), row.count("n", 1, kMost), row.count("k", 1, kMost),
+          is_bf16(row) ? DType::bf16 : DType::fp8, kTableWeightCopies};
 }
 
 OpTime closed_form(const Gpu& gpu, const GemmShape& shape) { return gemm_time(gpu, shape); }
 OpTime simulated(const Gpu& gpu, const GemmShape& shape) { return simulate_gemm(gpu, shape).time; }
 
 std::string shape_key(const Row& row) {
-  return fmt::format("gemm {} {} {}", row.text("m"), row.text("n"), row.text("k"));
+  return fmt::format("gemm {} {} {}", row.key("m"), row.key("n"), row.key("k"));
 }
 
 std::string regime(const Row& row) {
@@ -60,7 +54,8 @@ struct Case {
 // Every j-th row, so that the sample is spread over the table's order of shapes.
 std::vector<Case> sample(std::span<const Row> rows, bool bf16, bool tile) {
   const auto cheap = [](const Row& row) {
-    return tile_count({128, 128}, row.integer("m"), row.integer("n")) <= kTileFitCtas;
+    const GemmShape shape = shape_of(row);
+    return tile_count({128, 128}, shape.m, shape.n) <= kTileFitCtas;
   };
   std::vector<Row> wanted;
   for (const Row& row : rows)
@@ -117,34 +112,33 @@ KernelFit fit_params(Gpu& gpu, GemmParams& p, std::span<const Row> rows, bool ti
 
 KernelValidator gemm_validator(Cost cost) {
   const bool tile = cost == Cost::tile;
-  return {
-      .name = "gemm",
-      .recognises = [](const MeasurementTable& t) { return t.find_column("gemm_dtype") >= 0; },
-      .columns = {"kernel_source", "gemm_dtype", "m", "n", "k"},
-      .covers = covers,
-      .fitted = covers,
-      .predict = tile ? +[](const Gpu& gpu, const Row& row) { return simulated(gpu, checked_shape(row)); }
-                      : +[](const Gpu& gpu, const Row& row) { return closed_form(gpu, checked_shape(row)); },
-      .shape_key = shape_key,
-      .dtype = [](const Row& row) { return std::string(row.text("gemm_dtype")); },
-      .regime = regime,
-      .calibrate =
-          tile ? +[](Gpu& gpu, std::span<const Row> rows,
-                     const FitControl&
-                         control) { return fit_params(gpu, gpu.kernels->tile.gemm, rows, true, control); }
-               : +[](Gpu& gpu, std::span<const Row> rows,
-                     const FitControl&
-                         control) { return fit_params(gpu, gpu.kernels->gemm, rows, false, control); },
-      .section = tile ? "tile.gemm" : "gemm",
-      .source = tile ? +[](KernelBehaviour& b) -> std::string& { return b.tile.gemm.source; }
-                     : +[](KernelBehaviour& b) -> std::string& { return b.gemm.source; },
-      .add_to_table =
-          [](KernelTable& table, const Row& row) {
-            const GemmShape s = checked_shape(row);
-            table.add_gemm(s.dtype, s.m, s.n, s.k, row.latency_us());
-          },
-      .look_up = [](const KernelTable& table, const Gpu& gpu,
-                    const Row& row) { return table.gemm(gpu, checked_shape(row)); }};
+  return {.name = "gemm",
+          .recognises = [](const MeasurementTable& t) { return t.find_column("gemm_dtype") >= 0; },
+          .columns = {"kernel_source", "gemm_dtype", "m", "n", "k"},
+          .covers = covers,
+          .fitted = covers,
+          .predict = tile ? +[](const Gpu& gpu, const Row& row) { return simulated(gpu, shape_of(row)); }
+                          : +[](const Gpu& gpu, const Row& row) { return closed_form(gpu, shape_of(row)); },
+          .shape_key = shape_key,
+          .dtype = [](const Row& row) { return std::string(row.text("gemm_dtype")); },
+          .regime = regime,
+          .calibrate =
+              tile ? +[](Gpu& gpu, std::span<const Row> rows,
+                         const FitControl&
+                             control) { return fit_params(gpu, gpu.kernels->tile.gemm, rows, true, control); }
+                   : +[](Gpu& gpu, std::span<const Row> rows,
+                         const FitControl&
+                             control) { return fit_params(gpu, gpu.kernels->gemm, rows, false, control); },
+          .section = tile ? "tile.gemm" : "gemm",
+          .source = tile ? +[](KernelBehaviour& b) -> std::string& { return b.tile.gemm.source; }
+                         : +[](KernelBehaviour& b) -> std::string& { return b.gemm.source; },
+          .add_to_table =
+              [](KernelTable& table, const Row& row) {
+                const GemmShape s = shape_of(row);
+                table.add_gemm(s.dtype, s.m, s.n, s.k, row.latency_us());
+              },
+          .look_up = [](const KernelTable& table, const Gpu& gpu,
+                        const Row& row) { return table.gemm(gpu, shape_of(row)); }};
 }
 
 }  // namespace tessera

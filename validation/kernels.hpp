@@ -21,6 +21,7 @@ struct KernelValidator {
   std::vector<std::string> columns;  // that the table must have
   bool (*covers)(const Row&);  // our model describes this row's implementation; others are counted, not used
   bool (*fitted)(const Row&);  // rows of this implementation are what calibrate fits on
+  bool (*same_kernel)(const Gpu&, const Row&) = nullptr;  // the card runs it; null: every card does
   OpTime (*predict)(const Gpu&, const Row&);
   std::string (*shape_key)(const Row&);  // decides calibration or held-out half
   std::string (*dtype)(const Row&);

@@ -43,6 +43,14 @@ bool has_all(const MeasurementTable& t, std::initializer_list<const char*> colum
   return true;
 }
 
+// Checked here, where the cell's own place is known.
+double time_of(const Row& row, const char* column) {
+  const double time = row.number(column);
+  if (!(time > 0))
+    throw InputError(row.at(column), fmt::format("{}: {} is no time, expected more than 0", column, time));
+  return time;
+}
+
 // Matrix products of a table with one row a layer and token count.
 std::string dense_rows(const MeasurementTable& t, const char* layer, const char* tokens, const char* time,
                        double ms_per_unit) {
@@ -51,7 +59,7 @@ std::string dense_rows(const MeasurementTable& t, const char* layer, const char*
     const Row row = t.row(i);
     if (const Weights* w = weights_of(row.text(layer)))
       text += fmt::format("layer_profile,{},{},{},{},{:.9g}\n", w->layer, row.integer(tokens), w->n, w->k,
-                          row.number(time) * ms_per_unit);
+                          time_of(row, time) * ms_per_unit);
   }
   return text;
 }
@@ -62,16 +70,15 @@ std::string mixed_rows(const MeasurementTable& t) {
     const Row row = t.row(i);
     text += fmt::format("layer_profile,attention,1,{},{},{},{},32,8,128,{:.9g}\n",
                         row.integer("prefill_chunk"), row.integer("kv_prefill"), row.integer("n_decode"),
-                        row.integer("kv_decode"), row.number("time_us") * 1e-3);
+                        row.integer("kv_decode"), time_of(row, "time_us") * 1e-3);
   }
   return text;
 }
 
+constexpr std::int64_t kMost = 1 << 24;
+
 GemmShape gemm_of(const Row& row, int copies) {
-  for (const char* column : {"m", "n", "k"})
-    if (row.integer(column) <= 0)
-      throw InputError(row.at(column), std::string(column) + ": expected at least 1");
-  return {row.integer("m"), row.integer("n"), row.integer("k"), DType::bf16, copies};
+  return {row.count("m", 1, kMost), row.count("n", 1, kMost), row.count("k", 1, kMost), DType::bf16, copies};
 }
 
 struct Batch {
@@ -82,11 +89,7 @@ struct Batch {
 
 Batch batch_of(const Row& row) {
   const auto at_least = [&](const char* column, std::int64_t least) {
-    const std::int64_t v = row.integer(column);
-    if (v < least || v > (1 << 24))
-      throw InputError(row.at(column),
-                       fmt::format("{}: {} is out of range, expected {} to 16777216", column, v, least));
-    return v;
+    return row.count(column, least, kMost);
   };
   Batch b;
   b.shape.q_heads = static_cast<int>(at_least("q_heads", 1));
@@ -144,7 +147,7 @@ KernelValidator layer_gemm_validator() {
       .fitted = never,
       .predict = [](const Gpu& gpu, const Row& row) { return gemm_time(gpu, gemm_of(row, 0)); },
       .shape_key =
-          [](const Row& r) { return fmt::format("gemm {} {} {}", r.text("m"), r.text("n"), r.text("k")); },
+          [](const Row& r) { return fmt::format("gemm {} {} {}", r.key("m"), r.key("n"), r.key("k")); },
       .dtype = [](const Row&) { return std::string("bfloat16"); },
       .regime =
           [](const Row& r) {
@@ -182,8 +185,8 @@ KernelValidator layer_attention_validator() {
           },
       .shape_key =
           [](const Row& r) {
-            return fmt::format("layer attention {} {} {} {} {}", r.text("sequences"), r.text("prefill_chunk"),
-                               r.text("kv_prefill"), r.text("n_decode"), r.text("kv_decode"));
+            return fmt::format("layer attention {} {} {} {} {}", r.key("sequences"), r.key("prefill_chunk"),
+                               r.key("kv_prefill"), r.key("n_decode"), r.key("kv_decode"));
           },
       .dtype = [](const Row&) { return std::string("bfloat16"); },
       .regime = [](const Row& r) { return std::string(kind_of(batch_of(r))); },

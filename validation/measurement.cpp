@@ -134,6 +134,24 @@ double Row::number(std::string_view column) const {
   return value;
 }
 
+std::int64_t Row::count(std::string_view column, std::int64_t least, std::int64_t most) const {
+  const std::int64_t value = integer(column);
+  if (value < least || value > most)
+    throw InputError(at(column),
+                     fmt::format("{}: {} is out of range, expected {} to {}", column, value, least, most));
+  return value;
+}
+
+std::string Row::key(std::string_view column) const {
+  const std::string_view cell = text(column);
+  double value = 0;
+  const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+  if (error != std::errc{} || end != cell.data() + cell.size() || value != std::floor(value) ||
+      std::abs(value) > 9e15)
+    return std::string(cell);
+  return std::to_string(static_cast<std::int64_t>(value));
+}
+
 std::int64_t Row::integer(std::string_view column) const {
   const double value = number(column);
   if (value != std::floor(value) || std::abs(value) > 9e15)

@@ -34,6 +34,11 @@ class Row {
   // The integer, or `otherwise` where the table has no such column.
   [[nodiscard]] std::int64_t integer_or(std::string_view column, std::int64_t otherwise) const;
 
+  // An integer of this range, else an InputError that names it.
+  [[nodiscard]] std::int64_t count(std::string_view column, std::int64_t least, std::int64_t most) const;
+  // The cell as part of a key: a whole number in one spelling (1536.0 is 1536), anything else as it stands.
+  [[nodiscard]] std::string key(std::string_view column) const;
+
   [[nodiscard]] double latency_us() const;  // > 0
   [[nodiscard]] bool flagged() const;       // a non-empty `flag` cell: do not use by default
   [[nodiscard]] int line() const;
@@ -58,6 +63,7 @@ class MeasurementTable {
   [[nodiscard]] const std::vector<std::string>& columns() const { return columns_; }
   [[nodiscard]] int find_column(std::string_view name) const;  // -1: absent
   void need_columns(const std::vector<std::string>& names) const;
+  [[nodiscard]] bool same_rows(const MeasurementTable& other) const { return text_ == other.text_; }
 
  private:
   friend class Row;

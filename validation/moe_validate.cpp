@@ -66,9 +66,9 @@ bool covers(const Row& row) {
 OpTime predict(const Gpu& gpu, const Row& row) { return moe_time(gpu, shape_of(row)); }
 
 std::string shape_key(const Row& row) {
-  return fmt::format("moe {} {} {} {} {} {} {} {}", row.text("num_tokens"), row.text("hidden_size"),
-                     row.text("inter_size"), row.text("topk"), row.text("num_experts"),
-                     row.text("moe_tp_size"), row.text("moe_ep_size"), row.text("distribution"));
+  return fmt::format("moe {} {} {} {} {} {} {} {}", row.key("num_tokens"), row.key("hidden_size"),
+                     row.key("inter_size"), row.key("topk"), row.key("num_experts"), row.key("moe_tp_size"),
+                     row.key("moe_ep_size"), row.key("distribution"));
 }
 
 std::string regime(const Row& row) {

@@ -42,7 +42,7 @@ std::size_t comment_at(const std::string& line) {
 std::string comment_of(const FitRecord& r) {
   const char* how = r.how == "pair"    ? ", only together with another"
                     : r.how == "bound" ? ", held by the end of its range"
-                    : r.how == "prior" ? ", as before: the rows do not determine it"
+                    : r.how == "prior" ? ", the rows do not determine it"
                                        : "";
   return fmt::format("{:.4g} to {:.4g} (95 % jointly){}, {}", r.low, r.high, how, r.source);
 }

@@ -24,7 +24,10 @@ Fitted fitted_on(const KernelBehaviour& behaviour, const Gpu& gpu, const std::st
                  const std::string& file) {
   const bool borrowed = source.compare(0, 9, "estimated") == 0;
   const std::string name = std::filesystem::path(file).filename().string();
-  const std::size_t at = source.find(name);
+  // The whole name: after a space or at the start, before ", fitted on".
+  std::size_t at = source.find(name + ", fitted on");
+  while (at != std::string::npos && at > 0 && source[at - 1] != ' ')
+    at = source.find(name + ", fitted on", at + 1);
   if (borrowed || behaviour.card != gpu.name || at == std::string::npos) return Fitted::no;
   return source.compare(at + name.size(), 15, ", fitted on all") == 0 ? Fitted::all : Fitted::half;
 }
@@ -69,7 +72,7 @@ struct Selected {
 
 std::string key_of(const Row& row, const std::vector<std::string>& columns) {
   std::string key;
-  for (const std::string& column : columns) key += std::string(row.text(column)) + " ";
+  for (const std::string& column : columns) key += row.key(column) + " ";
   return key;
 }
 
@@ -91,7 +94,7 @@ std::vector<Selected> select(const KernelValidator& kernel, Gpu& gpu,
       ++report.rows;
       if (row.flagged() && !options.flagged_too)
         ++report.flagged;
-      else if (!kernel.covers(row))
+      else if (!kernel.covers(row) || (kernel.same_kernel != nullptr && !kernel.same_kernel(gpu, row)))
         ++report.unsupported;
       else
         rows.push_back({row, kernel.shape_key(row), "", fitted});

@@ -5,14 +5,15 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "validation/layer_rows.hpp"
 #include "validation/record.hpp"
 #include "validation/runs/commands.hpp"
 #include "validation/validate.hpp"
+#include "validation/write_whole.hpp"
 
 namespace {
 
@@ -21,7 +22,7 @@ constexpr int kUsage = 2, kGateMissed = 3;
 struct Arguments {
   std::vector<std::string> files, where, fold_by;
   std::string kernel, gpu, cost = "auto", record, data, date, commit;
-  double gate = -1;
+  std::optional<double> gate;
   int folds = 5;
   bool json = false, all = false;
 };
@@ -42,13 +43,11 @@ std::string commit_here() {
 int record(const Arguments& args) {
   using namespace tessera;
   if (args.data.empty()) throw InputError("--record needs --data, the folder of the public tables");
+  check_writable(args.record);
   const auto accuracy = record_accuracy({.data = args.data,
                                          .date = args.date.empty() ? today() : args.date,
                                          .commit = args.commit.empty() ? commit_here() : args.commit});
-  std::ofstream out(args.record);
-  out << to_csv(accuracy);
-  out.close();
-  if (!out) throw InputError(args.record + ": cannot be written");
+  write_whole(args.record, to_csv(accuracy));
   std::cout << to_markdown(accuracy);
   return 0;
 }
@@ -56,6 +55,8 @@ int record(const Arguments& args) {
 int run(const Arguments& args) {
   using namespace tessera;
   if (!args.record.empty()) return record(args);
+  if (args.gate && !(*args.gate >= 0))
+    throw InputError(fmt::format("--gate {}: expected a percentage of at least 0", *args.gate));
   if (args.files.empty() || args.kernel.empty() || args.gpu.empty())
     throw InputError("expected --measurements FILE --kernel K --gpu G, or --record FILE --data DIR");
   ValidateOptions options;
@@ -69,9 +70,9 @@ int run(const Arguments& args) {
   for (const std::string& file : args.files) tables.push_back(load_measurements(file));
   const ValidationReport report = validate(kernel, load_gpu(args.gpu), tables, options);
   std::cout << (args.json ? to_json(report) : to_text(report));
-  if (args.gate >= 0 && report.used.median_ape > args.gate) {
+  if (args.gate && !(report.used.median_ape <= *args.gate)) {
     std::cerr << fmt::format("gate missed: median error {:.2f} %, expected at most {:.2f} %\n",
-                             report.used.median_ape, args.gate);
+                             report.used.median_ape, *args.gate);
     return kGateMissed;
   }
   return 0;

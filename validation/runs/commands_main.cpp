@@ -13,6 +13,7 @@
 #include "models/base/yaml.hpp"
 #include "validation/runs/fit_host.hpp"
 #include "validation/runs/report.hpp"
+#include "validation/write_whole.hpp"
 
 namespace tessera {
 namespace {
@@ -36,22 +37,18 @@ std::string sources_help() {
          "(validation/runs/run_file.cpp)\n";
 }
 
-void write(const std::string& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary);
-  out << text;
-  out.close();
-  if (!out) throw InputError(path + ": cannot be written");
-}
-
 // Predictions for the set as it stands, printed; the gates that were missed, as text.
-std::string validate_set(const RunSet& set, const Arguments& args) {
+std::string validate_set(const RunSet& set, const Arguments& args, std::string& rows) {
   const std::vector<PlayedRun> played = play(set.runs);
   const RunsReport report = report_runs(set, played);
-  if (!args.rows.empty()) write(args.rows, to_csv(set, played));
+  if (!args.rows.empty()) {
+    const std::string csv = to_csv(set, played);
+    rows += rows.empty() ? csv : csv.substr(csv.find('\n') + 1);  // one header
+  }
   std::cout << (args.json ? to_json(report) : to_text(report));
   if (!args.record.empty()) {
     std::ifstream exists(args.record);
-    write(args.record, updated_record(exists ? read_file(args.record) : "", report, args.date));
+    write_whole(args.record, updated_record(exists ? read_file(args.record) : "", report, args.date));
   }
   std::string missed;
   for (const std::string& gate : args.gates) {
@@ -59,7 +56,7 @@ std::string validate_set(const RunSet& set, const Arguments& args) {
     char* end = nullptr;
     const double most = equals == std::string::npos ? -1 : std::strtod(gate.c_str() + equals + 1, &end);
     const auto metric = report.metrics.find(gate.substr(0, equals));
-    if (!(most >= 0) || *end != '\0' || metric == report.metrics.end())
+    if (!(most >= 0) || end == gate.c_str() + equals + 1 || *end != '\0' || metric == report.metrics.end())
       throw InputError("--gate " + gate +
                        ": expected METRIC=PERCENT with a metric of these runs, e.g. tpot=6");
     const ErrorSummary& errors = metric->second.held_out;
@@ -70,19 +67,30 @@ std::string validate_set(const RunSet& set, const Arguments& args) {
   return missed;
 }
 
+// What is there must be such a record: its other lines are kept, its first is the header.
+void check_record(const std::string& path) {
+  check_writable(path);
+  if (!std::ifstream(path)) return;
+  if (const std::string text = read_file(path); !text.empty() && !text.starts_with(kRecordHeader))
+    throw InputError(path + ": is no record of runs, expected a file that begins with " + kRecordHeader);
+}
+
 int validate_set_main(const Arguments& args) {
-  std::string missed;
+  std::string missed, rows;
+  if (!args.rows.empty()) check_writable(args.rows);
+  if (!args.record.empty()) check_record(args.record);
   if (args.runs == "all") {
     const char* between = args.json ? "[" : "";
     for (const RunSource& source : run_sources()) {
       std::cout << between;
-      missed += validate_set(read_runs(source.name, args.data), args);
+      missed += validate_set(read_runs(source.name, args.data), args, rows);
       between = args.json ? "," : "\n";
     }
     if (args.json) std::cout << "]\n";
   } else {
-    missed = validate_set(read_runs(args.runs, args.data), args);
+    missed = validate_set(read_runs(args.runs, args.data), args, rows);
   }
+  if (!args.rows.empty()) write_whole(args.rows, rows);
   std::cerr << missed;
   return missed.empty() ? 0 : kGateMissed;
 }
@@ -114,9 +122,11 @@ int calibrate_set_main(const Arguments& args) {
         fmt::format("{} runs of: {}; held-out median error: {}; tessera calibrate --runs {}, {}", fit.runs,
                     set.about, held_out_text(set, fit.profile), args.runs, args.date);
     const std::string name = "/" + fit.profile + ".yaml";
-    write(args.out + name, with_host_times(read_file(config_root() + "/engines" + name), fit, source));
+    write_whole(args.out + name, with_host_times(read_file(config_root() + "/engines" + name), fit, source));
   }
-  validate_set(set, args);
+  std::string rows;
+  validate_set(set, args, rows);
+  if (!args.rows.empty()) write_whole(args.rows, rows);
   return 0;
 }
 
@@ -127,7 +137,7 @@ int guarded(CLI::App& app, int argc, char** argv, Arguments& args, const std::fu
   app.add_option("--date", args.date, "written into what is recorded (default: today)");
   app.add_option("--rows", args.rows, "write every run with its terms to this CSV file");
   app.add_flag("--json", args.json, "print JSON");
-  app.footer(sources_help());
+  if (app.get_footer().empty()) app.footer(sources_help());
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -168,6 +178,7 @@ int calibrate_runs_main(int argc, char** argv) {
   CLI::App app{"Fits the host times of engine profiles to measured serving runs"};
   Arguments args;
   app.add_option("--out", args.out, "the folder to write the profiles to, e.g. configs/engines");
+  app.footer("sets of runs whose host times are fitted: apex, aic");
   return guarded(app, argc, argv, args, [&] { return calibrate_set_main(args); });
 }
 

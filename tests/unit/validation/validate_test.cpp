@@ -215,6 +215,10 @@ TEST(Validate, RowsAllFittedOnAreAllInSample) {
 
 TEST(Notes, OneKernelsNoteReplacesItsOwnOnly) {
   std::string source;
+  const auto put_note = [](std::string& notes, const char* kernel, const char* text) {
+    drop_notes(notes, kernel);
+    add_note(notes, text);
+  };
   put_note(source, "nccl", "nccl: first");
   put_note(source, "custom_allreduce", "custom_allreduce: b");
   put_note(source, "nccl", "nccl: second");
