@@ -14,10 +14,6 @@ constexpr const char* kCopySource = "arXiv 2602.21548 section 5.2: 5-7 us a cuda
 constexpr double kLatencyUs = 10;
 constexpr const char* kLatencySource = "estimated: launch and completion of one host copy";
 
-double rate(double piece_bytes, double gb_s, double copy_us) {
-  return copy_us > 0 ? std::min(gb_s, piece_bytes / (copy_us * 1e3)) : gb_s;
-}
-
 }  // namespace
 
 void TierDevice::describe(Fields& f) {
@@ -46,8 +42,9 @@ void TierDevice::describe(Fields& f) {
 double TierDevice::peak() const {
   return peak_gb_s > 0 ? peak_gb_s.value : std::max(read_gb_s.value, write_gb_s.value);
 }
-double TierDevice::read_rate(double piece_bytes) const { return rate(piece_bytes, read_gb_s, copy_us); }
-double TierDevice::write_rate(double piece_bytes) const { return rate(piece_bytes, write_gb_s, copy_us); }
+double TierDevice::read_rate(double piece_bytes) const {
+  return copy_us > 0 ? std::min<double>(read_gb_s, piece_bytes / (copy_us * 1e3)) : read_gb_s.value;
+}
 
 TierDevice host_link_of(double pcie_gb_s, const std::string& source) {
   TierDevice link;

@@ -30,9 +30,8 @@ struct TierDevice {
   void describe(Fields& f);
 
   [[nodiscard]] double peak() const;
-  // GB/s of one direction that has the device to itself, pieces of this size.
+  // GB/s of reads that have the device to themselves, pieces of this size.
   [[nodiscard]] double read_rate(double piece_bytes) const;
-  [[nodiscard]] double write_rate(double piece_bytes) const;
 };
 
 // The host link of a GPU whose config names none: its achieved host-copy bandwidth both ways, the rest as

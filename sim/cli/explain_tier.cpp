@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "models/base/text.hpp"
+#include "models/base/units.hpp"
 #include "models/transformer/reuse.hpp"
 #include "sim/cli/commands.hpp"
 #include "sim/serving/simulate.hpp"
@@ -45,19 +46,27 @@ Bench bench_of(const ExplainOptions& options, const Model& model, std::int64_t b
   return bench;
 }
 
+std::int64_t context_of(const ExplainOptions& options) {
+  const std::int64_t tokens = parse_tokens(options.context, "--context");
+  if (tokens < 1) throw InputError("--context: no tokens, expected at least 1");
+  return tokens;
+}
+
 double ms(std::int64_t ps) { return static_cast<double>(ps) * 1e-9; }
 
 }  // namespace
 
 int explain_tier(const ExplainOptions& options, const Model& model) {
-  const std::int64_t prefix = parse_tokens(options.context, "--context");
+  const std::int64_t prefix = context_of(options);
   ExplainOptions whole_blocks = options;
   whole_blocks.copy_unit = "block";
   Bench bench = bench_of(whole_blocks, model, 16);
   const Gpu& gpu = *bench.config.gpu;
   const KvPrecision kv_dtype = resolve_kv_precision(model, options.kv_dtype);
-  const PrefixWork work =
-      prefix_work(make_step_work(model, kv_dtype), make_kv_layout(model, kv_dtype), 0, prefix);
+  PrefixWork work = prefix_work(make_step_work(model, kv_dtype), make_kv_layout(model, kv_dtype), 0, prefix);
+  // What a run would move: whole blocks, of every rank. Ranks may hold copies of the same KV.
+  const KvMoverSpec& moves = bench.mover->spec();
+  work.bytes = static_cast<double>(ceil_div(prefix, moves.block_tokens) * moves.block.bytes);
   const double tflops = options.tflops > 0 ? options.tflops : gpu.datasheet_bf16_tflops.value;
   const double flops = tflops * 1e12 * static_cast<double>(options.tp);
 
@@ -151,14 +160,14 @@ int explain_tier(const ExplainOptions& options, const Model& model) {
 }
 
 int explain_swap(const ExplainOptions& options, const Model& model) {
-  const std::int64_t tokens = parse_tokens(options.context, "--context");
+  const std::int64_t tokens = context_of(options);
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   std::string table = fmt::format("  {:>6}{:>12}{:>10}{:>10}{:>14}{:>14}  {}\n", "block", "one copy",
                                   "copies", "GB/s", "swap out+in", "recompute", "faster");
   for (const std::int64_t block : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
     Bench bench = bench_of(options, model, block);
     const KvMover& mover = *bench.mover;
-    const std::int64_t blocks = (tokens + block - 1) / block;
+    const std::int64_t blocks = ceil_div(tokens, block);
     const double swap_ms = ms(mover.swap_ps(blocks, 0));
     const double recompute_ms = ms(bench.mover->prefill_ps(0, tokens));
     const auto piece = static_cast<double>(mover.stack().piece_bytes());

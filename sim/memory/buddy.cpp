@@ -31,12 +31,6 @@ std::int64_t BuddyMemory::rounded(std::int64_t size) {
 
 std::int64_t BuddyMemory::largest() const { return std::int64_t{1} << (free_.size() - 1); }
 
-std::int64_t BuddyMemory::largest_free() const {
-  for (std::size_t order = free_.size(); order-- > 0;)
-    if (!free_[order].empty()) return std::int64_t{1} << order;
-  return 0;
-}
-
 std::optional<BuddyMemory::Region> BuddyMemory::take(std::int64_t size) {
   TESSERA_CHECK(size > 0, "a region has room");
   const std::size_t wanted = order_of(rounded(size));

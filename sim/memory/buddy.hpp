@@ -29,7 +29,6 @@ class BuddyMemory {
 
   [[nodiscard]] std::int64_t capacity() const { return capacity_; }
   [[nodiscard]] std::int64_t held() const { return held_; }  // units of regions given out
-  [[nodiscard]] std::int64_t largest_free() const;
   // The largest region an empty memory can give.
   [[nodiscard]] std::int64_t largest() const;
   // What a request of this size occupies.

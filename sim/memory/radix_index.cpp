@@ -21,7 +21,7 @@ std::size_t RadixIndex::common(std::span<const BlockHash> a, std::span<const Blo
   return low;
 }
 
-RadixIndex::Match RadixIndex::match(std::span<const BlockHash> keys, std::vector<BlockId>* blocks) const {
+RadixIndex::Match RadixIndex::match(std::span<const BlockHash> keys) const {
   Match found;
   while (found.pages < keys.size()) {
     const auto edge = edges_.find(keys[found.pages]);
@@ -30,9 +30,6 @@ RadixIndex::Match RadixIndex::match(std::span<const BlockHash> keys, std::vector
     const std::size_t run = common(node.keys, keys.subspan(found.pages));
     found.pages += run;
     if (node.locks == 0) found.unlocked += run;
-    if (blocks != nullptr)
-      blocks->insert(blocks->end(), node.blocks.begin(),
-                     node.blocks.begin() + static_cast<std::ptrdiff_t>(run));
     if (run < node.keys.size()) break;
   }
   return found;

@@ -34,8 +34,8 @@ class RadixIndex {
     std::size_t pages = 0;
     std::size_t unlocked = 0;  // of those: nobody uses them yet
   };
-  // The longest prefix of `keys` in the tree; its blocks are appended to `blocks` if given.
-  Match match(std::span<const BlockHash> keys, std::vector<BlockId>* blocks = nullptr) const;
+  // The longest prefix of `keys` in the tree.
+  [[nodiscard]] Match match(std::span<const BlockHash> keys) const;
 
   // One more user of the path of all `keys`, which must be in the tree. Where it ends.
   NodeId lock(std::span<const BlockHash> keys);

@@ -31,6 +31,7 @@ void put_movement(Json& out, const MovementReport& report) {
   for (const LinkReport& link : report.links)
     out["bytes"][link.name] = {{"links", link.links},
                                {"peak_gb_s", link.peak_gb_s},
+                               {"span_s", link.span_s},
                                {"read", traffic(link.read)},
                                {"write", traffic(link.write)}};
   Json tiers = Json::array();
@@ -44,11 +45,12 @@ void put_movement(Json& out, const MovementReport& report) {
                      {"block_bytes", t.stored_bytes},
                      {"hit_blocks", t.count.loaded},
                      {"hit_ratio", ratio(t.count.loaded, report.count.looked_up_blocks)},
-                     {"bytes_out", t.count.loaded * t.stored_bytes},
+                     {"bytes_out", t.bytes_out()},
                      {"bytes_in", t.store.inserted * t.stored_bytes},
                      {"stored_blocks", t.count.stored},
                      {"promoted_blocks", t.count.promoted},
                      {"prefetched_blocks", t.count.prefetched},
+                     {"read_ahead_blocks", t.count.read_ahead},
                      {"evicted_blocks", t.store.evicted},
                      {"moved_up_blocks", t.store.erased},
                      {"refused_blocks", t.store.refused},
@@ -96,7 +98,7 @@ std::string movement_text(const MovementReport& report, std::int64_t block_token
           t.stores > 1 ? fmt::format(" x {}", t.stores) : std::string(), t.policy, t.scope,
           100 * ratio(t.resident_blocks, t.capacity_blocks * t.stores), human_count(t.count.loaded),
           100 * ratio(t.count.loaded, c.looked_up_blocks), bytes_text(t.store.inserted * t.stored_bytes),
-          bytes_text(t.count.loaded * t.stored_bytes));
+          bytes_text(t.bytes_out()));
       if (t.count.left_out + t.store.refused > 0)
         text += fmt::format(", {} writes left out", human_count(t.count.left_out + t.store.refused));
       text += "\n";

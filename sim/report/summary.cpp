@@ -170,7 +170,11 @@ std::string summary_json(const RunResult& result, const Volatile& machine) {
        "holds "
        "as well; part of useful_fraction"},
       {"sharing_saved_fraction",
-       "1 - blocks in use / blocks if every sequence had its own, weighted by step time"}};
+       "1 - blocks in use / blocks if every sequence had its own, weighted by step time"},
+      {"busy_fraction",
+       "time a link is reserved / its span_s: to the last token, or to the end of its last transfer if "
+       "later; "
+       "gb_s and percent_of_peak alike"}};
   out["warnings"] = result.warnings;
   out["seed"] = result.config.seed;
   out["volatile"] = {{"wall_s", machine.wall_s},

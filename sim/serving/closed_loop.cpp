@@ -6,6 +6,7 @@
 
 #include "models/base/error.hpp"
 #include "models/base/units.hpp"
+#include "sim/serving/action_order.hpp"
 
 namespace tessera {
 namespace {
@@ -85,26 +86,29 @@ void ClosedLoop::answered(std::int64_t at_ps) {
 }
 
 void ClosedLoop::play(std::span<const std::unique_ptr<Replica>> replicas, const Send& send) {
+  ActionOrder order(replicas.size());
+  for (std::size_t i = 0; i < replicas.size(); ++i) order.set(i, replicas[i]->next_action_ps());
   std::size_t turn = 0;
   while (true) {
     // The replica that acts next, and until when nothing from outside can reach it.
-    std::size_t first = 0;
     std::int64_t limit = due_.empty() ? Replica::kNever : due_.top() + frontend_ps_;
-    for (std::size_t i = 1; i < replicas.size(); ++i)
-      if (replicas[i]->next_action_ps() < replicas[first]->next_action_ps()) first = i;
-    const std::int64_t now = replicas[first]->next_action_ps();
-    if (now < limit) {
-      for (std::size_t i = 0; i < replicas.size(); ++i)
-        if (i != first && replicas[i]->next_action_ps() != Replica::kNever)
-          limit = std::min(limit, replicas[i]->next_action_ps() + 1);
+    if (order.first_ps() < limit) {
+      const std::size_t first = order.first();
+      if (const std::int64_t other = order.second_ps(); other != Replica::kNever)
+        limit = std::min(limit, other + 1);
       if (!replicas[first]->advance_once(limit)) return;  // stopped
+      order.set(first, replicas[first]->next_action_ps());
       continue;
     }
     if (due_.empty()) return;  // every client has left
     const std::int64_t arrival = due_.top();
     due_.pop();
     Sent sent = Sent::rejected;
-    while (sent == Sent::rejected) sent = send(arrival, *replicas[turn++ % replicas.size()]);
+    while (sent == Sent::rejected) {
+      const std::size_t to = turn++ % replicas.size();
+      sent = send(arrival, *replicas[to]);
+      order.set(to, replicas[to]->next_action_ps());
+    }
     if (sent == Sent::none) return;
   }
 }

@@ -39,7 +39,7 @@ std::unique_ptr<TraceReader> equal_requests(const ClosedLoopConfig& config);
 
 class ClosedLoop {
  public:
-  // Sends the next request of the trace at `arrival_ps` to a replica: its rejection, if any; kNone at the
+  // Sends the next request of the trace at `arrival_ps` to a replica: its rejection, if any; none at the
   // end.
   enum class Sent { accepted, rejected, none };
   using Send = std::function<Sent(std::int64_t arrival_ps, Replica& replica)>;

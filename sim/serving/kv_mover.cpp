@@ -21,12 +21,17 @@ void MovementCount::add(const MovementCount& other) {
 KvMover::KvMover(const KvMoverSpec& spec, StepCost& cost)
     : spec_(spec),
       cost_(cost),
-      stack_(TierLink(spec.host_link, spec.lanes), spec.block, spec.tiers, spec.homes) {}
+      stack_(TierLink(spec.host_link, spec.lanes), spec.block, spec.tiers, spec.homes) {
+  for (const TierSpec& tier : spec.tiers) exclusive_ = exclusive_ || tier.exclusive;
+}
 
-void KvMover::queued(Slot slot, std::span<const BlockHash> hashes, std::size_t cached, std::int64_t now) {
+void KvMover::queued(Slot slot, std::span<const BlockHash> hashes, std::size_t cached, std::int64_t now,
+                     std::int64_t input) {
   if (slot >= swapped_.size()) swapped_.resize(slot + 1);
   TESSERA_CHECK(swapped_[slot].tokens == 0, "a new request has nothing in swap space");
-  if (cached < hashes.size()) stack_.prefetch(hashes.subspan(cached), now);
+  // Its last token is always computed.
+  const auto usable = std::min(hashes.size(), static_cast<std::size_t>((input - 1) / spec_.block_tokens));
+  if (cached < usable) stack_.prefetch(hashes.subspan(cached, usable - cached), now);
 }
 
 std::int64_t KvMover::prefill_ps(std::int64_t from, std::int64_t to) {
@@ -93,6 +98,7 @@ KvMover::Fetch KvMover::fetch(Slot slot, std::span<const BlockHash> hashes, std:
     }
   }
   if (stack_.tiers() == 0) return {};
+  if (exclusive_) std::erase_if(coming_, [slot](const Coming& c) { return c.slot == slot; });
   const auto first = static_cast<std::size_t>(cached / spec_.block_tokens);
   const auto last =
       std::min(hashes.size(), static_cast<std::size_t>(std::min(target - 1, most) / spec_.block_tokens));
@@ -110,6 +116,7 @@ KvMover::Fetch KvMover::fetch(Slot slot, std::span<const BlockHash> hashes, std:
   const auto token = [this](std::size_t block) {
     return static_cast<std::int64_t>(block) * spec_.block_tokens;
   };
+  if (exclusive_) coming_.push_back({slot, first + front, first + found, blocks.back()});
   ++count_.loads;
   count_.loaded_tokens += token(found - front);
   count_.load_ps += load.end_ps - now;
@@ -120,9 +127,19 @@ void KvMover::computed(std::span<const BlockHash> hashes, std::int64_t before, s
                        std::int64_t now, std::int64_t ready) {
   if (stack_.tiers() == 0) return;
   const auto first = static_cast<std::size_t>(before / spec_.block_tokens);
+  if (!coming_.empty()) arrived(hashes.first(std::min(first, hashes.size())));
   const auto last = std::min(hashes.size(), static_cast<std::size_t>(after / spec_.block_tokens));
   if (last > first)
     stack_.computed(hashes.subspan(first, last - first), static_cast<std::uint32_t>(first), now, ready);
+}
+
+// The blocks at the front of a prompt are in HBM, whoever brought them.
+void KvMover::arrived(std::span<const BlockHash> front) {
+  std::erase_if(coming_, [&](const Coming& c) {
+    if (c.last > front.size() || front[c.last - 1] != c.back) return false;
+    stack_.arrived(front.subspan(c.first, c.last - c.first));
+    return true;
+  });
 }
 
 std::optional<std::int64_t> KvMover::swap_out(Slot slot, std::int64_t computed, std::int64_t target,

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -66,8 +67,9 @@ class KvMover {
 
   KvMover(const KvMoverSpec& spec, StepCost& cost);
 
-  // A new request with these prompt blocks waits; `cached` of them are in HBM.
-  void queued(Slot slot, std::span<const BlockHash> hashes, std::size_t cached, std::int64_t now);
+  // A new request of `input` tokens with these prompt blocks waits; `cached` of them are in HBM.
+  void queued(Slot slot, std::span<const BlockHash> hashes, std::size_t cached, std::int64_t now,
+              std::int64_t input = std::numeric_limits<std::int64_t>::max());
 
   struct Fetch {
     std::int64_t from = 0, to = 0;  // tokens that come; none if equal
@@ -104,13 +106,23 @@ class KvMover {
     std::int64_t blocks = 0;  // of swap space
     std::int64_t out_ps = 0;
   };
+  // Blocks on their way from an exclusive tier, which has them until they are known to be in HBM. A request
+  // that goes on behind them says so; one that is preempted before asks for them again.
+  struct Coming {
+    Slot slot;
+    std::size_t first, last;  // of the prompt
+    BlockHash back;           // of its last; being chained it stands for all before it
+  };
   std::size_t blocks_to_compute(std::span<const BlockHash> found, std::int64_t cached, std::int64_t now);
   void release(Slot slot);
+  void arrived(std::span<const BlockHash> front);
 
   KvMoverSpec spec_;
   StepCost& cost_;
   TierStack stack_;
   std::vector<Swapped> swapped_;
+  bool exclusive_ = false;  // some tier is
+  std::vector<Coming> coming_;
   std::int64_t swap_used_ = 0;
   MovementCount count_;
 };

@@ -17,16 +17,17 @@ class Metrics;
 struct LinkTraffic {
   std::int64_t transfers = 0, bytes = 0;
   double queued_s = 0;         // mean wait of a transfer
-  double busy = 0;             // share of the run
-  double gb_s = 0;             // bytes / run, all links of the kind
+  double busy = 0;             // share of the span that is reserved
+  double gb_s = 0;             // bytes / span, all links of the kind
   double percent_of_peak = 0;  // of gb_s / the links' peak one way
   double gb_s_when_busy = 0;   // of one link
 };
 
 struct LinkReport {
-  std::string name;
+  std::string name;  // no other has it
   std::int64_t links = 1;
   double peak_gb_s = 0;  // of one
+  double span_s = 0;     // until the last token, or until the last transfer over them ends if that is later
   LinkTraffic read, write;
 };
 
@@ -38,7 +39,8 @@ struct TierReport {
   std::int64_t stored_bytes = 0;  // of one block
   TierStack::Count count;
   TierStore::Count store;
-  double drive_writes_per_day = 0;  // bytes written / capacity / days
+  [[nodiscard]] std::int64_t bytes_out() const { return (count.loaded + count.read_ahead) * stored_bytes; }
+  double drive_writes_per_day = 0;  // bytes written / capacity / days of its link's span
 };
 
 struct MovementReport {

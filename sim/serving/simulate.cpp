@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <unordered_map>
 
 #include "models/base/text.hpp"
 #include "sim/memory/block_hash.hpp"
+#include "sim/serving/action_order.hpp"
 #include "sim/serving/kernel_table_reader.hpp"
 #include "sim/serving/profile_operators.hpp"
 #include "sim/serving/roofline_operators.hpp"
@@ -20,22 +20,16 @@ namespace {
 constexpr std::int64_t kProgressEvery = 4096;
 constexpr std::int64_t kContiguous = 4096;  // over mapped memory kernels read as over one block of this size
 
-// Engines that share a tier act in order of time, the first named first where times are equal.
-void advance_together(const std::vector<std::unique_ptr<Replica>>& replicas, std::int64_t until_ps) {
+// Engines that share a tier act in order of time, the first named first where times are equal. `order` knows
+// when each acts.
+void advance_together(const std::vector<std::unique_ptr<Replica>>& replicas, ActionOrder& order,
+                      std::int64_t until_ps) {
   for (;;) {
-    Replica* first = nullptr;
-    std::int64_t next = until_ps;  // when another acts
-    for (const auto& replica : replicas) {
-      if (first == nullptr || replica->next_action_ps() < first->next_action_ps()) {
-        if (first != nullptr) next = std::min(next, first->next_action_ps());
-        first = replica.get();
-      } else {
-        next = std::min(next, replica->next_action_ps());
-      }
-    }
-    const std::int64_t acts = first->next_action_ps();
-    if (acts >= until_ps || first->stopped()) return;
-    first->advance(std::min(until_ps, std::max(next, acts + 1)));
+    const std::size_t first = order.first();
+    const std::int64_t acts = order.first_ps();
+    if (acts >= until_ps || replicas[first]->stopped()) return;
+    replicas[first]->advance(std::min(until_ps, std::max(order.second_ps(), acts + 1)));
+    order.set(first, replicas[first]->next_action_ps());
   }
 }
 
@@ -123,6 +117,7 @@ RunResult simulate(const RunConfig& config, TraceReader& trace, const RunHooks& 
   }
 
   const bool shared = plan.shares_a_tier() && replicas.size() > 1;
+  ActionOrder order(replicas.size());
   PromptBlocks blocks(plan.sharing);
   if ((spec.memory.prefix_cache || plan.tiered()) && !blocks.problem().empty())
     result.warnings.push_back(blocks.problem());
@@ -171,15 +166,19 @@ RunResult simulate(const RunConfig& config, TraceReader& trace, const RunHooks& 
   } else {
     while (next()) {
       // Each engine lives on its own clock unless they share a tier; requests are dealt in turn.
-      Replica& replica = *replicas[row % replicas.size()];
+      const std::size_t to = row % replicas.size();
+      Replica& replica = *replicas[to];
       if (shared)
-        advance_together(replicas, request.arrival_ps + spec.frontend_ps);
+        advance_together(replicas, order, request.arrival_ps + spec.frontend_ps);
       else
         replica.advance(request.arrival_ps + spec.frontend_ps);
       hand_over(request.arrival_ps, replica);
+      order.set(to, replica.next_action_ps());
     }
   }
-  if (shared) advance_together(replicas, std::numeric_limits<std::int64_t>::max());
+  // Engines of a closed loop have acted on their own account.
+  for (std::size_t i = 0; i < replicas.size(); ++i) order.set(i, replicas[i]->next_action_ps());
+  if (shared) advance_together(replicas, order, ActionOrder::kNever);
   for (const auto& replica : replicas) replica->finish();
   if (spec.movement != nullptr) result.movement = movement_report(replicas, metrics);
   if (hooks.stop != nullptr && *hooks.stop != 0) result.interrupted = true;

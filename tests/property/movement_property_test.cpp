@@ -153,7 +153,18 @@ Outcome play(const Load& load, bool leap) {
   out.written = mover.stack().host().use(Direction::write).bytes;
   RC_ASSERT(out.read == (loaded + c.swapped_in_blocks) * block);
   RC_ASSERT(loaded * load.movement.block_tokens == c.loaded_tokens);
-  RC_ASSERT(out.written >= c.swapped_out_blocks * block);
+  // A block crosses once for all tiers that take it from host memory, and only if one does.
+  std::int64_t fed = 0, most = 0;
+  for (std::size_t i = 0; i < mover.stack().tiers(); ++i) {
+    if (i > 0 && !mover.stack().spec(i).write_through) continue;
+    const std::int64_t stored = mover.stack().count(i).stored;
+    fed += stored, most = std::max(most, stored);
+    const TierStack::Count& count = mover.stack().count(i);
+    const std::int64_t in = mover.stack().store(i).count().inserted;
+    RC_ASSERT(in == stored + count.promoted + count.prefetched);
+  }
+  RC_ASSERT(out.written >= (most + c.swapped_out_blocks) * block);
+  RC_ASSERT(out.written <= (fed + c.swapped_out_blocks) * block);
   RC_ASSERT(metrics.slot_time >= metrics.resident_time + metrics.reserved_time - 1e-6 * metrics.slot_time);
   out.gaps = metrics.itl_ps.count();
   out.gap_mean = metrics.itl_ps.mean();

@@ -177,13 +177,15 @@ class SlowStack {
     if (pin) l.pinned.insert(h);
     return true;
   }
-  void write(std::size_t at, const std::vector<BlockHash>& blocks, bool comes_later) {
-    std::vector<BlockHash> in;
+  // Those of `blocks` that the tier lacks and has room for.
+  std::set<BlockHash> write(std::size_t at, const std::vector<BlockHash>& blocks, bool comes_later) {
+    std::set<BlockHash> in;
     for (const BlockHash h : blocks)
-      if (insert(at, h, comes_later)) in.push_back(h);
+      if (!has(levels[at], h) && insert(at, h, comes_later)) in.insert(h);
     levels[at].written += static_cast<std::int64_t>(in.size());
     for (const BlockHash h : in)
       if (has(levels[at], h)) levels[at].pinned.insert(h);
+    return in;
   }
   void settle() {
     for (std::size_t i = 1; i < levels.size(); ++i) {
@@ -205,15 +207,20 @@ class SlowStack {
     for (std::size_t i = 0; i < levels.size(); ++i)
       for (const BlockHash h : by[i]) {
         ++levels[i].read, ++host_read;
-        if (levels[i].spec.exclusive) {
+        const bool kept = i > 0 && !levels[0].spec.device && !levels[0].spec.exclusive && insert(0, h, true);
+        if (kept && levels[i].spec.exclusive) {
           levels[i].lru.remove(h);
         } else {
           touch(levels[i], h);
           levels[i].pinned.insert(h);
         }
-        if (i > 0 && !levels[0].spec.device && !levels[0].spec.exclusive) insert(0, h, true);
       }
     settle();
+  }
+  void arrived(const std::vector<BlockHash>& blocks) {
+    for (Level& l : levels)
+      for (const BlockHash h : blocks)
+        if (l.spec.exclusive) l.lru.remove(h);
   }
   void computed(const std::vector<BlockHash>& blocks) {
     begin();
@@ -230,16 +237,10 @@ class SlowStack {
       }
       std::vector<BlockHash> run;
       while (i < blocks.size() && lacks(blocks[i])) run.push_back(blocks[i++]);
-      host_written += static_cast<std::int64_t>(run.size());
+      std::set<BlockHash> crossed;
       for (std::size_t t = 0; t < levels.size(); ++t)
-        if (levels[t].spec.write_through)
-          for (std::size_t a = 0; a < run.size();) {  // runs this tier lacks
-            std::vector<BlockHash> part;
-            std::size_t b = a;
-            while (b < run.size() && !has(levels[t], run[b])) part.push_back(run[b++]);
-            if (!part.empty()) write(t, part, true);
-            a = std::max(b, a + 1);
-          }
+        if (levels[t].spec.write_through) crossed.merge(write(t, run, true));
+      host_written += static_cast<std::int64_t>(crossed.size());
       settle();
     }
   }
@@ -253,8 +254,7 @@ class SlowStack {
       else
         missing.insert(h);
     }
-    host_written += static_cast<std::int64_t>(missing.size());
-    write(0, {missing.begin(), missing.end()}, true);
+    host_written += static_cast<std::int64_t>(write(0, {missing.begin(), missing.end()}, true).size());
     settle();
   }
   void prefetch(std::vector<BlockHash> blocks) {
@@ -347,6 +347,10 @@ TEST(TierStackProperty, AgreesWithPlainListsOverMillionsOfBlockOperations) {
         RC_ASSERT(!one_tier || guess.end_ps == got.end_ps);
         RC_ASSERT(got.end_ps > now && got.first_ps <= got.end_ps);
         slow.load(blocks);
+        if (random(4) != 0) {  // else it was cancelled
+          stack.arrived(blocks);
+          slow.arrived(blocks);
+        }
         ++loads;
       } else if (kind == 1) {
         stack.computed(blocks, 0, now, now + static_cast<std::int64_t>(random(1'000'000)));

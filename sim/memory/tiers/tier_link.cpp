@@ -123,6 +123,7 @@ TierLink::Transfer TierLink::submit(Direction direction, std::int64_t pieces, st
   if (!taken_.empty()) use.queued_ps += taken_.front().from - earliest;
   for (const Stretch& s : taken_) {
     use.busy_ps += s.to - s.from;
+    reserved_until_ps_ = std::max(reserved_until_ps_, s.to);
     reserve(busy_[index(direction)], s.from, s.to);
   }
   return result;

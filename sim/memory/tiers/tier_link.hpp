@@ -61,6 +61,8 @@ class TierLink {
 
   [[nodiscard]] const Spec& spec() const { return spec_; }
   [[nodiscard]] const Use& use(Direction direction) const { return use_[index(direction)]; }
+  // When the last reservation of either direction ends.
+  [[nodiscard]] std::int64_t reserved_until_ps() const { return reserved_until_ps_; }
 
  private:
   struct Stretch {
@@ -78,6 +80,7 @@ class TierLink {
   Spec spec_;
   std::array<std::vector<Stretch>, 2> busy_;  // in order of time, apart
   std::array<Use, 2> use_;
+  std::int64_t reserved_until_ps_ = 0;
   std::vector<Stretch> taken_;
 };
 

@@ -1,6 +1,7 @@
 #include "sim/memory/tiers/tier_policy.hpp"
 
 #include <array>
+#include <type_traits>
 
 #include "models/base/check.hpp"
 #include "models/base/error.hpp"
@@ -25,6 +26,10 @@ concept GoesTo = requires(P policy, std::uint32_t position) {
   policy.go_to(position);
 };
 
+// Whether it knows blocks again that it evicted, at most as many as it holds.
+template <class P>
+constexpr bool kRemembers = std::is_same_v<P, S3Fifo>;
+
 template <class P>
 class PolicyOf final : public TierPolicy {
  public:
@@ -42,6 +47,11 @@ class PolicyOf final : public TierPolicy {
     else
       TESSERA_CHECK(id != id, "an exclusive tier has a policy that can erase");
   }
+  void forget(std::uint32_t id) override {
+    // What comes back is remembered no longer, and what is erased is not remembered.
+    if constexpr (kRemembers<P>) policy_.access(id), policy_.erase(id);
+    static_cast<void>(id);
+  }
 
  private:
   P policy_;
@@ -56,8 +66,8 @@ std::unique_ptr<TierPolicy> make(std::uint32_t ids, std::uint32_t capacity) {
 }
 
 template <class P>
-constexpr TierPolicyEntry entry(const char* name, bool remembers = false) {
-  return {name, Erases<P>, remembers, make<P>};
+constexpr TierPolicyEntry entry(const char* name) {
+  return {name, Erases<P>, kRemembers<P>, make<P>};
 }
 
 constexpr std::array kPolicies{
@@ -66,7 +76,7 @@ constexpr std::array kPolicies{
     entry<Sieve<>>("sieve"),
     entry<Lfu<>>("lfu"),
     entry<Slru>("slru"),
-    entry<S3Fifo>("s3-fifo", true),
+    entry<S3Fifo>("s3-fifo"),
     entry<LengthAware>("length-aware"),
 };
 

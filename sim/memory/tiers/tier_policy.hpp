@@ -18,6 +18,8 @@ class TierPolicy {
   virtual void access(std::uint32_t id, std::uint32_t position) = 0;
   virtual std::uint32_t evict() = 0;  // of one that is not empty
   virtual void erase(std::uint32_t id) = 0;
+  // An absent id will name another block: what is remembered of the one before goes. There is room for one.
+  virtual void forget(std::uint32_t id) = 0;
 };
 
 struct TierPolicyEntry {

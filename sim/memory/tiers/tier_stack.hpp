@@ -7,9 +7,14 @@
 //   write through   a block goes down when it has been computed, besides staying where it is
 //   write on evict  it goes down when the level above drops it (HBM is the level above the first tier)
 //   inclusive       a loaded block stays in its tier, and one from below host memory is kept there too
-//   exclusive       it leaves its tier, and comes back when HBM drops it
+//   exclusive       it leaves its tier once it is in HBM, or kept in host memory on its way there, and comes
+//                   back when HBM drops it
 // A global tier is one store for all engines, each over its own device; `pool_gb_s` bounds them together.
-// Writes are left out (counted) that would find a link busy for longer than the tier's limit.
+// Writes are left out (counted) that would find a link busy for longer than the tier's limit. Limits and room
+// come first: what no tier takes does not cross the host link.
+//
+// Assumed: a tier stores what the ranks hold. Where tensor parallelism replicates KV (latents of MLA, fewer
+// KV heads than ranks) it stores and moves every rank's copy, though one would do.
 // Left out: space in host memory for what is in transit, failures, what copies take from HBM and compute.
 #pragma once
 
@@ -57,9 +62,10 @@ class TierStack {
  public:
   struct Count {                  // of one tier, blocks
     std::int64_t loaded = 0;      // from here to HBM
+    std::int64_t read_ahead = 0;  // from here to host memory while their request waited
     std::int64_t stored = 0;      // written here from above
     std::int64_t promoted = 0;    // kept here on their way up
-    std::int64_t prefetched = 0;  // brought here while their request waited
+    std::int64_t prefetched = 0;  // the same, where they came to
     std::int64_t left_out = 0;    // writes given up for the backlog
   };
   using Load = TierLink::Transfer;
@@ -75,6 +81,8 @@ class TierStack {
   // `position`: blocks of the prompt before the first.
   [[nodiscard]] Load estimate(std::span<const BlockHash> hashes, std::int64_t now) const;
   Load load(std::span<const BlockHash> hashes, std::uint32_t position, std::int64_t now);
+  // Blocks that were loaded are in HBM now: exclusive tiers let go of them.
+  void arrived(std::span<const BlockHash> hashes);
   // Blocks that are in HBM from `ready` on.
   void computed(std::span<const BlockHash> hashes, std::uint32_t position, std::int64_t now,
                 std::int64_t ready);
@@ -106,16 +114,31 @@ class TierStack {
     std::optional<TierLink> device, codec;
     Count count;
     std::vector<BlockHash> falling;  // dropped by the level above, not yet written here
-    // Of the call under way.
+    // Of the call under way: what is read from here, or what comes here.
     std::vector<BlockHash> blocks;
     std::vector<std::uint32_t> positions;
   };
+  struct Part {  // of a load: what one tier gives
+    std::int64_t blocks = 0;
+    std::int64_t earliest_ps = 0;  // all of it can be read
+  };
   [[nodiscard]] std::size_t where(BlockHash hash) const;  // nearest tier, or tiers()
   [[nodiscard]] bool host_memory_first() const { return !levels_.empty() && !levels_[0].device; }
-  Load read_to_host(Level& level, std::int64_t blocks, std::int64_t now, std::int64_t earliest);
-  Load over_host_link(Direction direction, std::int64_t blocks, std::int64_t now, const Load& from);
-  void write_from_host(std::size_t tier, std::span<const BlockHash> hashes, std::uint32_t position,
-                       std::int64_t now, const Load& from);
+  // The ways up, of a const stack estimated, else reserved. Calls done(tier, in_host, in_hbm) for each part.
+  template <class Self>
+  static Load read_to_host(Self& self, std::size_t tier, std::int64_t now, const Part& part);
+  template <class Self, class Done>
+  static Load bring_up(Self& self, std::span<const Part> parts, std::size_t front, std::int64_t now,
+                       Done done);
+  // The ways down: a tier takes in blocks, `behind` if their way to host memory is too busy; they cross the
+  // host link; they go on.
+  void take_in(std::size_t tier, std::span<const BlockHash> hashes, std::uint32_t position,
+               std::int64_t first_ps, std::int64_t now, bool behind);
+  Load write_to_host(std::int64_t blocks, std::int64_t now, std::int64_t ready);
+  void write_down(std::size_t tier, std::int64_t now, const Load& from);
+  void write_through(std::span<const BlockHash> hashes, std::uint32_t position, std::int64_t now,
+                     std::int64_t ready);
+  [[nodiscard]] std::int64_t first_in_host(std::int64_t ready) const;
   bool put(std::size_t tier, BlockHash hash, std::uint32_t position, std::int64_t ready, std::int64_t now);
   void settle(std::int64_t now);
   void group(std::span<const BlockHash> hashes, std::uint32_t position);
@@ -124,9 +147,10 @@ class TierStack {
   BlockShape block_;
   std::int64_t piece_bytes_;
   std::vector<Level> levels_;
-  std::vector<BlockHash> missing_, next_;
-  std::int64_t host_read_blocks_ = 0, host_written_blocks_ = 0;  // by tiers, not by swapping
-  std::vector<std::array<std::int64_t, 2>> device_blocks_;       // by tier: read, written
+  std::vector<BlockHash> missing_;
+  std::vector<Part> parts_;
+  std::vector<bool> crosses_;             // the host link, of the blocks written through
+  std::int64_t host_written_blocks_ = 0;  // by tiers, not by swapping
 };
 
 }  // namespace tessera

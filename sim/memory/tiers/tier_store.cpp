@@ -1,5 +1,7 @@
 #include "sim/memory/tiers/tier_store.hpp"
 
+#include <algorithm>
+
 namespace tessera {
 namespace {
 
@@ -18,19 +20,31 @@ TierStore::TierStore(const std::string& policy, std::uint32_t capacity)
       index_(ids_),
       times_(ids_) {}
 
+// A hand over the ids stays at a block that may go while there is one: ids are given out in order, so what
+// comes next is mostly what is unpinned next. All the way round it has seen the least pin.
+bool TierStore::all_pinned(std::int64_t now_ps) {
+  if (now_ps < all_pinned_until_ps_) return true;
+  std::int64_t least = kAbsent;
+  for (std::uint32_t seen = 0; seen < ids_; ++seen) {
+    const std::int64_t pinned_ps = times_[loose_].pinned_ps;
+    if (pinned_ps <= now_ps) return false;
+    least = std::min(least, pinned_ps);
+    if (++loose_ == ids_) loose_ = 0;
+  }
+  all_pinned_until_ps_ = least;
+  return true;
+}
+
 BlockHash TierStore::make_room(std::int64_t now_ps) {
-  BlockId victim = kNoBlock;
+  if (all_pinned(now_ps)) return kNoHash;
   put_back_.clear();
-  while (put_back_.size() < resident_) {
-    const BlockId id = policy_->evict();
-    if (times_[id].pinned_ps <= now_ps) {
-      victim = id;
-      break;
-    }
-    put_back_.push_back(id);
+  BlockId victim = policy_->evict();
+  while (times_[victim].pinned_ps > now_ps) {
+    put_back_.push_back(victim);
+    victim = policy_->evict();
   }
   for (const BlockId id : put_back_) policy_->access(id, times_[id].position);
-  if (victim == kNoBlock) return kNoHash;
+  times_[victim].pinned_ps = kAbsent;
   --resident_;
   ++count_.evicted;
   free_.push(victim);
@@ -44,10 +58,14 @@ void TierStore::place(BlockHash hash, std::uint32_t position, std::int64_t ready
     free_.remove(id);
   } else {
     id = free_.pop();
-    if (index_.hash_of(id) != kNoHash) index_.erase(id);
+    if (index_.hash_of(id) != kNoHash) {
+      index_.erase(id);
+      policy_->forget(id);
+    }
     index_.insert(id, hash);
   }
   times_[id] = {ready_ps, ready_ps, position};
+  all_pinned_until_ps_ = 0;
   policy_->access(id, position);
   ++resident_;
   ++count_.inserted;
@@ -56,6 +74,8 @@ void TierStore::place(BlockHash hash, std::uint32_t position, std::int64_t ready
 void TierStore::erase(BlockHash hash) {
   const BlockId id = resident_id(hash);
   policy_->erase(id);
+  times_[id].pinned_ps = kAbsent;
+  all_pinned_until_ps_ = 0;
   free_.push(id);
   --resident_;
   ++count_.erased;
@@ -67,6 +87,7 @@ void TierStore::audit() const {
     const bool in = policy_->contains(id);
     resident += in ? 1 : 0;
     TESSERA_CHECK(in != free_.contains(id), "an id is either resident or free");
+    TESSERA_CHECK(in || times_[id].pinned_ps == kAbsent, "only what is resident can be given up");
     TESSERA_CHECK(!in || index_.find(index_.hash_of(id)) == id, "a resident block is found");
   }
   TESSERA_CHECK(resident == resident_ && resident_ <= capacity_, "residents are counted and fit");

@@ -1,15 +1,17 @@
 // What one tier holds: blocks by hash, which of them go first, which must stay and from when each can be
 // read.
 //
-// Blocks get dense ids for the policy. An id is used again only after its block has left and, where a policy
-// remembers what it evicted, after that memory has passed: ids freed first are used first and there are twice
-// as many as blocks. A block that is being read or written is pinned until then; the policy never gives up a
-// pinned block: it is put back, as used just now, and the next victim is asked for.
+// Blocks get dense ids for the policy. Where one remembers what it evicted there are twice as many ids as
+// blocks, and ids freed first are used first, so that a block that comes back finds its memory; an id that
+// goes to another block is forgotten first. A block that is being read or written is pinned until then; the
+// policy never gives up a pinned block: it is put back, as used just now, and the next victim is asked for.
+// While all are pinned the policy is not asked at all: nothing is taken in, and nothing about it changes.
 //
 // Invariants (audit): inserted = resident + evicted + erased, resident <= capacity, a block is resident once.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -75,8 +77,10 @@ class TierStore {
   void audit() const;
 
  private:
+  static constexpr std::int64_t kAbsent = std::numeric_limits<std::int64_t>::max();
   struct Times {
-    std::int64_t ready_ps = 0, pinned_ps = 0;
+    std::int64_t ready_ps = 0;
+    std::int64_t pinned_ps = kAbsent;  // of an id that is not resident: never to be given up
     std::uint32_t position = 0;
   };
 
@@ -89,6 +93,7 @@ class TierStore {
     TESSERA_CHECK(id != kNoBlock, "the block is resident");
     return id;
   }
+  [[nodiscard]] bool all_pinned(std::int64_t now_ps);
   BlockHash make_room(std::int64_t now_ps);
   void place(BlockHash hash, std::uint32_t position, std::int64_t ready_ps);
 
@@ -100,6 +105,9 @@ class TierStore {
   HashIndex index_;
   std::vector<Times> times_;
   std::vector<BlockId> put_back_;
+  // Where a block was last found that is not pinned; or else until when, as pins only grow, all are.
+  BlockId loose_ = 0;
+  std::int64_t all_pinned_until_ps_ = 0;
   Count count_;
 };
 

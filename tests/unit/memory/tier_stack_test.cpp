@@ -92,6 +92,48 @@ TEST(TierStack, AnExclusiveTierHoldsWhatTheOneAboveHasDropped) {
   stack.audit();
 }
 
+TEST(TierStack, AnExclusiveTierHasItsBlocksUntilTheyAreInHbm) {
+  TierSpec host = tier("host", 10);
+  host.write_through = false;
+  host.exclusive = true;
+  TierStack stack{host_link(), kBlock, {host}};
+  stack.dropped(Blocks{1, 2, 3}, 0);
+  stack.load(Blocks{1, 2, 3}, 0, 100 * kUs);
+  EXPECT_EQ(stack.store(0).resident(), 3u) << "the load may still be cancelled";
+  stack.load(Blocks{1, 2, 3}, 0, 200 * kUs);
+  stack.arrived(Blocks{1, 2, 3, 4});
+  EXPECT_EQ(stack.store(0).resident(), 0u);
+  EXPECT_EQ(stack.store(0).count().erased, 3);
+  stack.audit();
+}
+
+TEST(TierStack, WhatNoTierTakesDoesNotCrossTheHostLink) {
+  // Room for two blocks in host memory, and a drive that takes nothing more once it is 10 us behind.
+  TierSpec drive = tier("drive", 100, 50);
+  drive.most_backlog_ps = 10 * kUs;
+  TierStack stack{host_link(), kBlock, {tier("host", 2), drive}};
+  const auto written = [&] { return stack.host().use(Direction::write).bytes / kBlock.bytes; };
+  stack.computed(Blocks{1, 2, 3}, 0, 0, 0);
+  EXPECT_EQ(stack.store(0).count().refused, 1);
+  EXPECT_EQ(written(), 3) << "the drive takes all three";
+  stack.computed(Blocks{4, 5, 6, 7}, 0, 1 * kUs, 1 * kUs);
+  EXPECT_EQ(stack.count(1).left_out, 4);
+  EXPECT_EQ(stack.store(0).count().refused, 5);
+  EXPECT_EQ(written(), 3) << "host memory is full of what is under way, the drive is behind";
+  stack.computed(Blocks{8, 9, 10}, 0, 50 * kUs, 50 * kUs);
+  EXPECT_EQ(stack.count(1).left_out, 7);
+  EXPECT_EQ(written(), 5) << "two of them to host memory";
+  stack.audit();
+  // A tier that HBM's victims go to: what it refuses is gone at once.
+  TierSpec evict = tier("host", 2);
+  evict.write_through = false;
+  TierStack fallen{host_link(), kBlock, {evict}};
+  EXPECT_EQ(fallen.dropped(Blocks{1, 2, 3}, 0), 2 * kUs) << "two blocks' time";
+  EXPECT_EQ(fallen.dropped(Blocks{4, 5}, 1 * kUs), 1 * kUs);
+  EXPECT_EQ(fallen.host().use(Direction::write).bytes, 2 * kBlock.bytes);
+  fallen.audit();
+}
+
 TEST(TierStack, EnginesShareAGlobalTierAndItsPool) {
   TierSpec remote = tier("store", 100, 1);
   remote.global = true;

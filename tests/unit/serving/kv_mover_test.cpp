@@ -187,6 +187,44 @@ TEST(KvMover, WhatHbmDropsGoesDownFirstWhereATierIsWrittenOnEvict) {
   EXPECT_EQ(stack.store(0).count().erased, stack.count(0).loaded) << "exclusive: loaded blocks leave";
 }
 
+TEST(KvMover, ALoadThatIsCancelledLeavesItsBlocksInAnExclusiveTier) {
+  KvMoverSpec spec = mover_spec();
+  spec.tiers = {host_tier(100)};
+  spec.tiers[0].write_through = false;
+  spec.tiers[0].exclusive = true;
+  FixedCost cost;
+  KvMover mover(spec, cost);
+  const std::vector<BlockHash> prompt{11, 12, 13, 14};
+  mover.queued(0, prompt, 0, 0);
+  mover.dropped(prompt, 0);
+  const auto fetch = [&](std::int64_t ms) { return mover.fetch(0, prompt, 0, 65, 1000, ms * kMs); };
+  EXPECT_EQ(fetch(100).to, 64);
+  // Preempted on the way, it is admitted again and asks again.
+  EXPECT_EQ(fetch(200).to, 64);
+  mover.computed(prompt, 32, 48, 201 * kMs, 202 * kMs);
+  EXPECT_EQ(mover.stack().store(0).resident(), 4u) << "two blocks of four: not all of them have arrived";
+  mover.computed(prompt, 64, 65, 300 * kMs, 301 * kMs);
+  EXPECT_EQ(mover.stack().store(0).resident(), 0u);
+  EXPECT_EQ(fetch(400).to, 0);
+}
+
+TEST(KvMover, TheLastBlockOfAPromptIsNotBroughtUpAsItIsComputedAnyway) {
+  KvMoverSpec spec = mover_spec();
+  spec.tiers = {host_tier(4), host_tier(100)};
+  spec.tiers[1].device = millisecond_a_block();
+  FixedCost cost;
+  for (const std::int64_t input : {64, 65}) {
+    KvMover mover(spec, cost);
+    const std::vector<BlockHash> prompt{11, 12, 13, 14}, other{21, 22, 23, 24};
+    mover.computed(prompt, 0, 64, 0, 0);
+    mover.computed(other, 0, 64, 1000 * kMs, 1000 * kMs);  // pushes the first out of host memory
+    mover.queued(0, prompt, 0, 2000 * kMs, input);
+    EXPECT_EQ(mover.stack().count(1).read_ahead, (input - 1) / 16);
+    EXPECT_EQ(mover.stack().count(0).prefetched, (input - 1) / 16);
+    mover.stack().audit();
+  }
+}
+
 TEST(KvMover, AWaitingRequestsBlocksComeUpFromADriveMeanwhile) {
   const auto play = [](bool prefetch) {
     KvMoverSpec spec = mover_spec();
@@ -250,8 +288,10 @@ TEST(KvMover, ATierThatIsFullOfBlocksUnderWayTakesNoMoreAndNothingHangs) {
   for (int i = 0; i < 20; ++i) engine.send(i, 16 * 10 + 1, 3, 1 + static_cast<std::uint64_t>(i % 3));
   engine.replica.finish();
   EXPECT_EQ(engine.finished.size(), 20u);
-  EXPECT_GT(engine.replica.mover()->stack().store(0).count().refused, 0);
-  engine.replica.mover()->stack().audit();
+  const TierStack& stack = engine.replica.mover()->stack();
+  EXPECT_GT(stack.store(0).count().refused, 0);
+  EXPECT_EQ(stack.host().use(Direction::write).bytes, stack.count(0).stored * 1'000'000);
+  stack.audit();
 }
 
 TEST(KvMover, ALinkThatIsHoursBehindDelaysButDoesNotStop) {
@@ -273,6 +313,7 @@ TEST(KvMover, WritesAreLeftOutWhileALinkIsTooFarBehind) {
   for (int i = 0; i < 8; ++i) engine.send(0, 16 * 30 + 1, 1, 1 + static_cast<std::uint64_t>(i));
   engine.replica.finish();
   const TierStack::Count& count = engine.replica.mover()->stack().count(0);
+  EXPECT_EQ(engine.replica.mover()->stack().host().use(Direction::write).bytes, count.stored * 1'000'000);
   EXPECT_EQ(count.stored + count.left_out, 8 * 30);
   EXPECT_GT(count.left_out, 0);
   EXPECT_GT(count.stored, 0);
