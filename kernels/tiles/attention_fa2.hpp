@@ -1,5 +1,6 @@
 // FlashAttention-2. On a paged cache, as vLLM runs it, always the split-KV kernel: 64 query rows a CTA, 128
-// threads, one stage of K and V in shared memory. On dense tensors without splits the larger `dense_tile`.
+// threads, one buffer each for K and V in shared memory, loaded half a step ahead. On dense tensors without
+// splits the larger `dense_tile`.
 //
 // Decode packs the G query heads of a KV head into the rows (and may then split the keys over CTAs)
 // only if the batch is pure decode, G > 1 and no window is set, even one longer than the context.

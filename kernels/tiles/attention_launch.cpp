@@ -82,10 +82,12 @@ FlashLaunch launch(const AttentionProblem& problem, const FlashCard& card) {
                    card.smem_per_cta, card.smem_per_sm);
     f.tile = dense.tile, threads = dense.threads;
   }
+  // One buffer for K and one for V, but half a step ahead: V comes in under Q K^T, the next K under softmax
+  // and P V.
   f.cta_resources = {threads, 255,
                      2 * (std::int64_t{f.tile.m} * problem.head_dim +
                           std::int64_t{f.tile.n} * (problem.head_dim + problem.v_head_dim)),
-                     1};
+                     2};
   f.number_ctas();
   if (paged) launch.kv_write.emplace(problem);
   if (f.packed) add_copies(launch, e, f.most_splits > 1);

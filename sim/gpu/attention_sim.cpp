@@ -2,12 +2,12 @@
 //
 // Main kernel: the CTA list, tiles and splits of the library (kernels/tiles/attention_launch.hpp) on the SMs.
 // A tile costs tensor, exponential and fp32 time that add, at the rated clock, and a load of one latency plus
-// its bytes at one CTA's rate; FA2 has one stage, FA3 two. Prologue and epilogue are one time, `cta_us`, and
-// FA3 adds `mask_us` where two warpgroups mask; Q and O move at the rate of K and V. Small kernels are equal
-// CTAs in waves and then their bytes: `kv_write_us` for a token's chain of dependent accesses,
-// `combine_per_split_us` for each split read in turn. Replays over F bytes of buffers find l2_survival(F /
-// L2) of them, and the main kernel finds K and V that the KV write has just used. Source of parameters:
-// configs/kernels, section tile. Left out: the order of pages in DRAM, clusters.
+// its bytes at one CTA's rate, which overlap: FA2 loads half a step ahead, FA3 two stages. Prologue and
+// epilogue are one time, `cta_us`, and FA3 adds `mask_us` where two warpgroups mask; Q and O move at the rate
+// of K and V. Small kernels are equal CTAs in waves and then their bytes: `kv_write_us` for a token's chain
+// of dependent accesses, `combine_per_split_us` for each split read in turn. Replays over F bytes of buffers
+// find l2_survival(F / L2) of them, and the main kernel finds K and V that the KV write has just used. Source
+// of parameters: configs/kernels, section tile. Left out: the order of pages in DRAM, clusters.
 #include "sim/gpu/attention_sim.hpp"
 
 #include <cmath>

@@ -26,9 +26,10 @@ double centre(std::uint64_t step, double base) {
   return step == 0 ? 0 : std::pow(base, static_cast<double>(step - 1));
 }
 
-constexpr double kFine = 1.4142135623730951;   // square root of two
-constexpr double kFinest = 1.189207115002721;  // its square root, for decodes alone
-constexpr double kSpreadStep = 0.125;          // of the lengths' deviation over their mean
+constexpr double kFine = 1.4142135623730951;  // square root of two
+constexpr double kFinest =
+    1.189207115002721;                // its square root: the longest sequence decides when a decode ends
+constexpr double kSpreadStep = 0.25;  // of the lengths' deviation over their mean
 
 // Of the lengths; those not known share what the others leave.
 double deviation(const DecodeBatch& d, double mean) {
@@ -51,10 +52,9 @@ struct Cell {
     if (d.sequences > 0) {
       const double mean = static_cast<double>(d.kv_tokens) / static_cast<double>(d.sequences);
       const double most = d.longest.empty() ? mean : static_cast<double>(d.longest.front() + d.offset);
-      const double base = list.empty() ? kFinest : kFine;
-      decodes = step_of(static_cast<double>(d.sequences), base);
-      context = step_of(mean, base);
-      skew = step_of(most / mean, base);
+      decodes = step_of(static_cast<double>(d.sequences), kFine);
+      context = step_of(mean, kFine);
+      skew = step_of(most / mean, list.empty() ? kFinest : kFine);
       spread = static_cast<std::uint64_t>(std::round(deviation(d, mean) / mean / kSpreadStep));
     }
     if (!list.empty()) {
@@ -75,9 +75,9 @@ struct Cell {
   // Lengths, longest first: the longest is what it is, the others are log-logistic with the batch's
   // deviation, cut at the longest, and share what it leaves.
   [[nodiscard]] std::vector<std::int32_t> lengths() const {
-    const double base = chunks == 0 ? kFinest : kFine;
-    const auto n = static_cast<std::size_t>(std::llround(centre(decodes, base)));
-    const double mean = centre(context, base), ratio = n == 1 ? 1 : centre(skew, base);
+    const auto n = static_cast<std::size_t>(std::llround(centre(decodes, kFine)));
+    const double mean = centre(context, kFine),
+                 ratio = n == 1 ? 1 : centre(skew, chunks == 0 ? kFinest : kFine);
     const double cv = static_cast<double>(spread) * kSpreadStep;
     std::vector<double> others(n > 0 ? n - 1 : 0);  // over the mean
     const auto spread_by = [&](double width) {
@@ -93,7 +93,7 @@ struct Cell {
       return std::sqrt(squares / static_cast<double>(n));
     };
     double low = 0, high = 4;
-    for (int i = 0; i < 20 && n > 1; ++i) {
+    for (int i = 0; i < 10 && n > 1; ++i) {
       const double middle = (low + high) / 2;
       (spread_by(middle) < cv ? low : high) = middle;
     }

@@ -5,8 +5,8 @@
 //   ragged decodes, several chunks and mixed batches  cost their closed form times a factor, simulated over
 //   closed form, tabulated over (decodes, mean context, longest / mean, deviation of the lengths, new tokens,
 //   history, chunks) at powers of the square root of two, of two for history and chunks, of the fourth root
-//   where there are decodes only, and at eighths of the mean for the deviation. A cell is filled when first
-//   needed, by a batch at its centre: the longest context and log-logistic others of that deviation.
+//   for the longest of decodes alone, and at quarters of the mean for the deviation. A cell is filled when
+//   first needed, by a batch at its centre: the longest context and log-logistic others of that deviation.
 // The closed form carries what varies inside a cell. Error against direct simulation: tests/unit/gpu/
 // tile_cost_test.cpp. Not thread-safe; one table may serve the replicas of one run, filled in any order.
 #pragma once
