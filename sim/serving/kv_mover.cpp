@@ -82,19 +82,38 @@ std::size_t KvMover::blocks_to_compute(std::span<const BlockHash> found, std::in
   return low > 0 && longer(low - 1) < longer(low) ? low - 1 : low;
 }
 
+// The layers of all blocks come in order: a layer's share of the transfer after its start the first is there.
+std::int64_t KvMover::first_layer(const TierLink::Transfer& t) const {
+  return t.start_ps + (t.end_ps - t.start_ps) / std::max<std::int64_t>(1, spec_.layers);
+}
+
+std::int64_t KvMover::reach(Slot slot, std::span<const BlockHash> hashes, std::int64_t cached,
+                            std::int64_t target, std::int64_t most) {
+  if (const Swapped& swapped = swapped_[slot]; swapped.tokens > 0)
+    return std::max(cached, std::min({swapped.tokens, target - 1, most}));
+  if (stack_.tiers() == 0) return cached;
+  const auto first = static_cast<std::size_t>(cached / spec_.block_tokens);
+  const auto last =
+      std::min(hashes.size(), static_cast<std::size_t>(std::min(target - 1, most) / spec_.block_tokens));
+  if (last <= first) return cached;
+  const auto found = static_cast<std::int64_t>(stack_.find(hashes.subspan(first, last - first)));
+  return found == 0 ? cached : (static_cast<std::int64_t>(first) + found) * spec_.block_tokens;
+}
+
 KvMover::Fetch KvMover::fetch(Slot slot, std::span<const BlockHash> hashes, std::int64_t cached,
-                              std::int64_t target, std::int64_t most, std::int64_t now) {
+                              std::int64_t target, std::int64_t most, std::int64_t now,
+                              std::int64_t earliest) {
   if (Swapped& swapped = swapped_[slot]; swapped.tokens > 0) {
     const std::int64_t to = std::min({swapped.tokens, target - 1, most});
-    const std::int64_t earliest = std::max(now, swapped.out_ps);
+    const std::int64_t from = std::max({now, earliest, swapped.out_ps});
     release(slot);
     if (to > cached) {
       const std::int64_t blocks = ceil_div(to, spec_.block_tokens) - cached / spec_.block_tokens;
-      const TierLink::Transfer in = stack_.host().submit(Direction::read, blocks * spec_.block.pieces,
-                                                         stack_.piece_bytes(), now, earliest);
+      const TierLink::Transfer in =
+          stack_.host().submit(Direction::read, blocks * spec_.block.pieces, stack_.piece_bytes(), now, from);
       ++count_.swaps_in;
       count_.swapped_in_blocks += blocks;
-      return {cached, to, in.first_ps, in.end_ps};
+      return {cached, to, first_layer(in), in.end_ps};
     }
   }
   if (stack_.tiers() == 0) return {};
@@ -112,7 +131,7 @@ KvMover::Fetch KvMover::fetch(Slot slot, std::span<const BlockHash> hashes, std:
   count_.declined_blocks += static_cast<std::int64_t>(front);
   if (front == found) return {};
   const TierStack::Load load =
-      stack_.load(blocks.subspan(front), static_cast<std::uint32_t>(first + front), now);
+      stack_.load(blocks.subspan(front), static_cast<std::uint32_t>(first + front), now, earliest);
   const auto token = [this](std::size_t block) {
     return static_cast<std::int64_t>(block) * spec_.block_tokens;
   };
@@ -120,7 +139,7 @@ KvMover::Fetch KvMover::fetch(Slot slot, std::span<const BlockHash> hashes, std:
   ++count_.loads;
   count_.loaded_tokens += token(found - front);
   count_.load_ps += load.end_ps - now;
-  return {token(first + front), token(first + found), load.first_ps, load.end_ps};
+  return {token(first + front), token(first + found), first_layer(load), load.end_ps};
 }
 
 void KvMover::computed(std::span<const BlockHash> hashes, std::int64_t before, std::int64_t after,

@@ -72,12 +72,18 @@ class KvMover {
               std::int64_t input = std::numeric_limits<std::int64_t>::max());
 
   struct Fetch {
-    std::int64_t from = 0, to = 0;  // tokens that come; none if equal
-    std::int64_t first_ps = 0, end_ps = 0;
+    std::int64_t from = 0, to = 0;          // tokens that come; none if equal
+    std::int64_t first_ps = 0, end_ps = 0;  // the first layer's share has come; all has
   };
-  // The request is admitted with `cached` tokens in HBM of `target`; at most `most` can have room.
+  // The request is admitted with `cached` tokens in HBM of `target`; at most `most` can have room, which
+  // nothing may enter before `earliest`.
   Fetch fetch(Slot slot, std::span<const BlockHash> hashes, std::int64_t cached, std::int64_t target,
-              std::int64_t most, std::int64_t now);
+              std::int64_t most, std::int64_t now, std::int64_t earliest = 0);
+  // The token up to which that may bring something; `cached` if nothing.
+  std::int64_t reach(Slot slot, std::span<const BlockHash> hashes, std::int64_t cached, std::int64_t target,
+                     std::int64_t most);
+  // What HBM drops goes down, so its room must not be written before.
+  [[nodiscard]] bool keeps_drops() const { return stack_.tiers() > 0 && !stack_.spec(0).write_through; }
   // Tokens [before, after) of the prompt are computed at `ready`.
   void computed(std::span<const BlockHash> hashes, std::int64_t before, std::int64_t after, std::int64_t now,
                 std::int64_t ready);
@@ -115,6 +121,7 @@ class KvMover {
   };
   std::size_t blocks_to_compute(std::span<const BlockHash> found, std::int64_t cached, std::int64_t now);
   void release(Slot slot);
+  [[nodiscard]] std::int64_t first_layer(const TierLink::Transfer& transfer) const;
   void arrived(std::span<const BlockHash> front);
 
   KvMoverSpec spec_;

@@ -229,10 +229,7 @@ void Replica::launch(std::int64_t now, const StepPrice& price, std::int64_t step
 
 // What this step's blocks held goes out before it starts.
 void Replica::settle_movement(std::int64_t now) {
-  if (std::vector<std::uint64_t>* drops = memory_->drops(); drops != nullptr && !drops->empty()) {
-    not_before_ps_ = std::max(not_before_ps_, mover_->dropped(*drops, now));
-    drops->clear();
-  }
+  not_before_ps_ = std::max(not_before_ps_, give_drops(now));
   if (not_before_ps_ > flight_->start_ps) {
     mover_->count().stall_ps += not_before_ps_ - flight_->start_ps;
     flight_->start_ps = not_before_ps_;

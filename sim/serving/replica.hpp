@@ -151,6 +151,8 @@ class Replica {
   bool resume_loaded(std::int64_t now, std::int64_t& budget);
   void admit(std::int64_t now, std::int64_t& budget);
   std::int64_t begin_load(Slot slot, std::int64_t now, std::int64_t budget);
+  void hold_room(Slot slot, std::int64_t tokens);
+  std::int64_t give_drops(std::int64_t now);
   void wait_for_load(Slot slot);
   void settle_movement(std::int64_t now);
   bool run_chunk(Slot slot, std::int64_t tokens);

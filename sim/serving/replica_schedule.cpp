@@ -204,8 +204,20 @@ std::int64_t Replica::begin_load(Slot slot, std::int64_t now, std::int64_t budge
   std::int64_t room = static_cast<std::int64_t>(memory_->room_to_grow());
   if (!spec_.memory.reserve_full_prompt && !spec_.memory.allocate_full_prompt)
     room = std::max<std::int64_t>(0, room - (std::min<std::int64_t>(budget, seq.target) / block + 2));
-  const KvMover::Fetch fetch = mover_->fetch(slot, memory_->prompt_hashes(slot), seq.computed, seq.target,
-                                             seq.computed + room * block, now);
+  const std::int64_t most = seq.computed + room * block;
+  const std::span<const std::uint64_t> hashes = memory_->prompt_hashes(slot);
+  // What stood in the room goes out first, be it of a request that gave way or of the prefix cache.
+  std::int64_t earliest = std::max(now, not_before_ps_);
+  std::int64_t held_to = seq.computed;
+  if (mover_->keeps_drops()) {
+    held_to = mover_->reach(slot, hashes, seq.computed, seq.target, most);
+    if (held_to > seq.computed) {
+      hold_room(slot, held_to);
+      earliest = std::max(earliest, give_drops(now));
+    }
+  }
+  const KvMover::Fetch fetch = mover_->fetch(slot, hashes, seq.computed, seq.target,
+                                             held_to > seq.computed ? held_to : most, now, earliest);
   const std::int64_t tokens = fetch.to - fetch.from;
   if (tokens == 0) return 0;
   if (mover_->spec().mode == LoadMode::layerwise) {
@@ -218,14 +230,27 @@ std::int64_t Replica::begin_load(Slot slot, std::int64_t now, std::int64_t budge
     load_end_ps_ = std::max(load_end_ps_, fetch.end_ps);
     return tokens;
   }
-  const bool held = memory_->hold(slot, fetch.to, seq.target);
-  TESSERA_CHECK(held, "what is loaded has room");
-  static_cast<void>(held);
+  if (held_to == seq.computed) hold_room(slot, fetch.to);
   seq.load_from = static_cast<std::int32_t>(fetch.from);
   seq.load_to = static_cast<std::int32_t>(fetch.to);
   seq.load_ready_ps = fetch.end_ps;
   if (seq.computed == seq.load_from) wait_for_load(slot);
   return tokens;
+}
+
+void Replica::hold_room(Slot slot, std::int64_t tokens) {
+  const bool held = memory_->hold(slot, tokens, seqs_[slot].target);
+  TESSERA_CHECK(held, "what is loaded has room");
+  static_cast<void>(held);
+}
+
+// Tells the tiers what the prefix cache gave up; returns when its room can be written.
+std::int64_t Replica::give_drops(std::int64_t now) {
+  std::vector<std::uint64_t>* drops = memory_->drops();
+  if (drops == nullptr || drops->empty()) return now;
+  const std::int64_t out_ps = mover_->dropped(*drops, now);
+  drops->clear();
+  return out_ps;
 }
 
 void Replica::wait_for_load(Slot slot) {

@@ -78,8 +78,10 @@ TierLink::Transfer TierLink::walk(Direction direction, std::int64_t pieces, std:
       if (!(needs < kEndOfTime - static_cast<double>(at)))
         throw RunError("the backlog of " + spec_.name + " runs past 106 days, the end of simulated time");
       // The first piece: as if the pieces went one by one at this pace.
-      if (result.first_ps < 0)
+      if (result.first_ps < 0) {
+        result.start_ps = at;
         result.first_ps = at + static_cast<std::int64_t>(std::ceil(std::min(each, needs)));
+      }
       // What would be left for less than a picosecond is not worth another stretch.
       if (until == kNever || needs <= static_cast<double>(until - at) + 1) {
         const auto whole = std::min(static_cast<std::int64_t>(std::ceil(needs)), until - at);

@@ -40,6 +40,7 @@ class TierLink {
   struct Transfer {
     std::int64_t first_ps = 0;  // its first piece has arrived
     std::int64_t end_ps = 0;    // its last
+    std::int64_t start_ps = 0;  // its first piece begins to move
   };
 
   explicit TierLink(Spec spec) : spec_(std::move(spec)) {}

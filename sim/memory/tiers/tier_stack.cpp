@@ -108,7 +108,7 @@ TierStack::Load TierStack::bring_up(Self& self, std::span<const Part> parts, std
     const Load in_hbm = hop(self.host_, Direction::read, parts[tier].blocks * self.block_.pieces,
                             self.piece_bytes_, now, from);
     all.end_ps = std::max(all.end_ps, in_hbm.end_ps);
-    if (tier == front) all.first_ps = in_hbm.first_ps;
+    if (tier == front) all.first_ps = in_hbm.first_ps, all.start_ps = in_hbm.start_ps;
     done(tier, in_host, in_hbm);
   }
   return all;
@@ -126,10 +126,11 @@ TierStack::Load TierStack::estimate(std::span<const BlockHash> hashes, std::int6
   return bring_up(*this, parts, where(hashes.front()), now, [](std::size_t, const Load&, const Load&) {});
 }
 
-TierStack::Load TierStack::load(std::span<const BlockHash> hashes, std::uint32_t position, std::int64_t now) {
+TierStack::Load TierStack::load(std::span<const BlockHash> hashes, std::uint32_t position, std::int64_t now,
+                                std::int64_t earliest) {
   if (hashes.empty()) return {now, now};
   group(hashes, position);
-  parts_.assign(levels_.size(), Part{0, now});
+  parts_.assign(levels_.size(), Part{0, std::max(now, earliest)});
   for (std::size_t tier = 0; tier < levels_.size(); ++tier) {
     parts_[tier].blocks = static_cast<std::int64_t>(levels_[tier].blocks.size());
     for (const BlockHash hash : levels_[tier].blocks)

@@ -78,9 +78,10 @@ class TierStack {
   std::size_t find(std::span<const BlockHash> hashes);
   // When those blocks would be in HBM if asked for now (at the latest, where they lie in several tiers), and
   // bringing them there. All must be in some tier.
-  // `position`: blocks of the prompt before the first.
+  // `position`: blocks of the prompt before the first. `earliest`: nothing moves before.
   [[nodiscard]] Load estimate(std::span<const BlockHash> hashes, std::int64_t now) const;
-  Load load(std::span<const BlockHash> hashes, std::uint32_t position, std::int64_t now);
+  Load load(std::span<const BlockHash> hashes, std::uint32_t position, std::int64_t now,
+            std::int64_t earliest = 0);
   // Blocks that were loaded are in HBM now: exclusive tiers let go of them.
   void arrived(std::span<const BlockHash> hashes);
   // Blocks that are in HBM from `ready` on.
