@@ -86,7 +86,7 @@ constexpr double kExact = 1 - 1e-9;
 
 TEST(AttentionProperty, NoPredictionBeatsPhysicsOnAnyCard) {
   ASSERT_GE(all_gpus().size(), 5u);
-  rc::check("decode, prefill and mixed batches", [] {
+  EXPECT_TRUE(rc::check("decode, prefill and mixed batches", [] {
     const AttentionShape s = random_shape();
     const Batch batch = random_batch();
     const std::vector<PrefillChunk> chunks = random_chunks();
@@ -104,12 +104,12 @@ TEST(AttentionProperty, NoPredictionBeatsPhysicsOnAnyCard) {
       RC_ASSERT(mixed_attention_time(gpu, s, batch.view(), chunks).total >=
                 slack * kExact * floor_us(gpu, s, both));
     }
-  });
+  }));
 }
 
 TEST(AttentionProperty, TheModelItselfStaysAboveTheFloorOnCalibratedCards) {
   // Not by the final comparison with the floor: the terms leave it room for any work of size.
-  rc::check("calibrated cards", [] {
+  EXPECT_TRUE(rc::check("calibrated cards", [] {
     AttentionShape s = random_shape();
     s.kv_dtype = DType::bf16;
     const std::int64_t n = *rc::gen::inRange<std::int64_t>(1, 400),
@@ -123,11 +123,11 @@ TEST(AttentionProperty, TheModelItselfStaysAboveTheFloorOnCalibratedCards) {
       RC_ASSERT(prefill_attention_time(gpu, s, chunks).total >
                 1.001 * prefill_attention_floor_us(gpu, s, chunks));
     }
-  });
+  }));
 }
 
 TEST(AttentionProperty, LatentAttentionStaysAboveItsFloor) {
-  rc::check("mla and its indexer", [] {
+  EXPECT_TRUE(rc::check("mla and its indexer", [] {
     const bool indexer = *rc::gen::arbitrary<bool>();
     MlaShape s;
     s.heads = *rc::gen::element(1, 8, 16, 64, 128);
@@ -150,12 +150,12 @@ TEST(AttentionProperty, LatentAttentionStaysAboveItsFloor) {
       RC_ASSERT(mla_prefill_time(gpu, expanded, chunks).total >=
                 kExact * 2 * s.heads * 320 * pairs / peak_per_us);
     }
-  });
+  }));
 }
 
 TEST(AttentionProperty, MoreContextIsNeverFasterBeyondAWave) {
   // Doubling every context at least keeps the time: a wave more or less cannot hide it.
-  rc::check("monotone in context", [] {
+  EXPECT_TRUE(rc::check("monotone in context", [] {
     AttentionShape s = random_shape();
     s.window = 0, s.replayed = false;
     const auto n = *rc::gen::inRange<std::int64_t>(1, 300),
@@ -163,11 +163,11 @@ TEST(AttentionProperty, MoreContextIsNeverFasterBeyondAWave) {
     for (const Gpu& gpu : all_gpus())
       RC_ASSERT(decode_attention_time(gpu, s, {n, 2 * n * context, {}, 0}).total >=
                 0.98 * decode_attention_time(gpu, s, {n, n * context, {}, 0}).total);
-  });
+  }));
 }
 
 TEST(AttentionProperty, FasterMemoryIsNeverSlower) {
-  rc::check("monotone in bandwidth", [] {
+  EXPECT_TRUE(rc::check("monotone in bandwidth", [] {
     AttentionShape s = random_shape();
     s.replayed = false;
     const Batch batch = random_batch();
@@ -180,7 +180,7 @@ TEST(AttentionProperty, FasterMemoryIsNeverSlower) {
       RC_ASSERT(mixed_attention_time(faster, s, batch.view(), chunks).total <=
                 mixed_attention_time(gpu, s, batch.view(), chunks).total + 1e-9);
     }
-  });
+  }));
 }
 
 }  // namespace

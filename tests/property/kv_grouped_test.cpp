@@ -333,12 +333,12 @@ void play(const std::string& model, std::int64_t blocks, bool reuse,
 TEST(GroupedKvProperty, TablesHitsAndEvictionsAreThoseOfTheSlowModel) {
   for (const std::string& model : kModels)
     for (const bool reuse : {false, true})
-      rc::check(model + (reuse ? " reuse" : ""), [&] {
+      EXPECT_TRUE(rc::check(model + (reuse ? " reuse" : ""), [&] {
         const auto blocks = *rc::gen::inRange<std::int64_t>(24, 120);
         const auto script = *rc::gen::container<std::vector<std::uint32_t>>(
             200, rc::gen::resize(rc::kNominalSize, rc::gen::inRange<std::uint32_t>(0, 1U << 20U)));
         play(model, blocks, reuse, script);
-      });
+      }));
 }
 
 }  // namespace

@@ -177,7 +177,7 @@ Outcome play(const Load& load, bool leap) {
 
 TEST(MovementProperty, EveryRequestLeavesOnceInOrderOfItsTimesAndBytesAddUp) {
   std::int64_t loads = 0, swaps = 0;
-  rc::check([&] {
+  EXPECT_TRUE(rc::check([&] {
     const Load load = any_load();
     const Outcome out = play(load, true);
     RC_ASSERT(out.records.size() + static_cast<std::size_t>(out.rejected) == load.requests.size());
@@ -197,13 +197,13 @@ TEST(MovementProperty, EveryRequestLeavesOnceInOrderOfItsTimesAndBytesAddUp) {
     RC_ASSERT(out.gaps == 0 ||
               std::abs(out.gap_mean * static_cast<double>(out.gaps) - decode_ps) <= 1e-9 * decode_ps);
     loads += out.loads, swaps += out.swaps;
-  });
+  }));
   EXPECT_GT(loads, 10);
   EXPECT_GT(swaps, 0);
 }
 
 TEST(MovementProperty, LeapingOverEqualStepsChangesNothing) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     const Load load = any_load();
     const Outcome a = play(load, true), b = play(load, false);
     RC_ASSERT(a.records.size() == b.records.size());
@@ -215,7 +215,7 @@ TEST(MovementProperty, LeapingOverEqualStepsChangesNothing) {
     }
     RC_ASSERT(a.steps == b.steps && a.busy == b.busy);
     RC_ASSERT(a.read == b.read && a.written == b.written);
-  });
+  }));
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ struct SlowLink {
 };
 
 TEST(TierLinkProperty, AgreesWithIntegrationOverPlainLists) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     Random random{*rc::gen::arbitrary<std::uint64_t>()};
     SlowLink slow;
     // Powers of two throughout, so that both count the same picoseconds.
@@ -84,11 +84,11 @@ TEST(TierLinkProperty, AgreesWithIntegrationOverPlainLists) {
       RC_ASSERT(std::abs(static_cast<double>(t.end_ps) / 1000 - end) <
                 0.5);  // each stretch rounds up to 1 ps
     }
-  });
+  }));
 }
 
 TEST(TierLinkProperty, NoDirectionIsFasterThanItsRateNorBothThanTheirSum) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     Random random{*rc::gen::arbitrary<std::uint64_t>()};
     TierLink::Spec spec;
     spec.gb_s = {1 + static_cast<double>(random(9)), 1 + static_cast<double>(random(9))};
@@ -117,7 +117,7 @@ TEST(TierLinkProperty, NoDirectionIsFasterThanItsRateNorBothThanTheirSum) {
       RC_ASSERT(static_cast<double>(link.use(d).bytes) <=
                 spec.gb_s[static_cast<std::size_t>(d)] * busy / 1000 * (1 + 1e-9));
     }
-  });
+  }));
 }
 
 // --- a hierarchy --------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ TierDevice device() {
 
 TEST(TierStackProperty, AgreesWithPlainListsOverMillionsOfBlockOperations) {
   std::int64_t operations = 0, loads = 0, evictions = 0;
-  rc::check([&] {
+  EXPECT_TRUE(rc::check([&] {
     Random random{*rc::gen::arbitrary<std::uint64_t>()};
     const BlockShape block{1000, 1 + static_cast<std::int64_t>(random(3))};
     std::vector<TierSpec> specs(1 + random(3));
@@ -381,7 +381,7 @@ TEST(TierStackProperty, AgreesWithPlainListsOverMillionsOfBlockOperations) {
       RC_ASSERT(stack.device(i)->use(Direction::read).bytes == level.read * bytes);
       RC_ASSERT(stack.device(i)->use(Direction::write).bytes == level.written * bytes);
     }
-  });
+  }));
   RecordProperty("block_operations", std::to_string(operations));
   EXPECT_GT(operations, 1'000'000);
   EXPECT_GT(loads, 1000);
@@ -390,7 +390,7 @@ TEST(TierStackProperty, AgreesWithPlainListsOverMillionsOfBlockOperations) {
 
 // With calls close together reads and writes overlap: nothing pinned may go, whatever the policy.
 TEST(TierStackProperty, NothingInFlightIsGivenUpUnderAnyPolicy) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     Random random{*rc::gen::arbitrary<std::uint64_t>()};
     const std::vector<std::string> policies = tier_policy_names();
     TierStore store(policies[random(policies.size())], 1 + static_cast<std::uint32_t>(random(20)));
@@ -419,7 +419,7 @@ TEST(TierStackProperty, NothingInFlightIsGivenUpUnderAnyPolicy) {
       RC_ASSERT(static_cast<std::int64_t>(store.resident()) == inserted - gone);
     }
     store.audit();
-  });
+  }));
 }
 
 }  // namespace

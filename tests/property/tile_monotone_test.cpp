@@ -7,44 +7,16 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
-#include "kernels/tiles/attention_launch.hpp"
 #include "kernels/tiles/elementwise_program.hpp"
 #include "sim/gpu/program_sim.hpp"
+#include "tests/support/tile_programs.hpp"
 
 namespace tessera {
 namespace {
 
-const Gpu& card() {
-  static const std::vector<Gpu> cards = {load_gpu("a100-sxm-80g"), load_gpu("h100-sxm"), load_gpu("l40s")};
-  return cards[*rc::gen::inRange<std::size_t>(0, cards.size())];
-}
-
-GemmProgram random_gemm() {
-  GemmProgram g;
-  g.m = *rc::gen::inRange<std::int64_t>(1, 6000);
-  g.n = *rc::gen::inRange<std::int64_t>(1, 6000);
-  g.k = *rc::gen::inRange<std::int64_t>(1, 3000);
-  g.tile = kGemmTiles[*rc::gen::inRange<std::size_t>(0, std::size(kGemmTiles))];
-  g.splits = *rc::gen::element(1, 1, 2, 5);
-  return g;
-}
-
-FlashForward random_flash(const Gpu& gpu) {
-  AttentionProblem p;
-  p.kv_heads = *rc::gen::element(1, 2, 4);
-  p.q_heads = p.kv_heads * *rc::gen::element(1, 2, 5);
-  p.head_dim = p.v_head_dim = *rc::gen::element(64, 128, 256);
-  p.window = *rc::gen::element<std::int64_t>(0, 0, 200);
-  p.page_tokens = *rc::gen::element(0, 16, 64);
-  const int sequences = *rc::gen::inRange(1, 9);
-  const bool decode = *rc::gen::arbitrary<bool>();
-  for (int i = 0; i < sequences; ++i) {
-    const auto queries = decode ? 1 : *rc::gen::inRange<std::int64_t>(1, 700);
-    p.sequences.push_back({queries, queries + *rc::gen::inRange<std::int64_t>(0, 3000)});
-  }
-  const FlashCard c = FlashCard::of(gpu);
-  return (*rc::gen::arbitrary<bool>() ? fa2::launch(p, c) : fa3::launch(p, c)).forward;
-}
+using test::any_card;
+using test::any_flash;
+using test::any_gemm;
 
 NormProgram random_norm() {
   NormProgram n;
@@ -137,16 +109,16 @@ void never_slower(const Gpu& gpu, const P& program) {
   }
 }
 
-RC_GTEST_PROP(TileMonotone, GemmOnABetterCardIsNeverSlower, ()) { never_slower(card(), random_gemm()); }
+RC_GTEST_PROP(TileMonotone, GemmOnABetterCardIsNeverSlower, ()) { never_slower(any_card(), any_gemm()); }
 RC_GTEST_PROP(TileMonotone, AttentionOnABetterCardIsNeverSlower, ()) {
-  const Gpu& gpu = card();
-  never_slower(gpu, random_flash(gpu));
+  const Gpu& gpu = any_card();
+  never_slower(gpu, any_flash(gpu));
 }
 RC_GTEST_PROP(TileMonotone, StreamsOnABetterCardAreNeverSlower, ()) {
   if (*rc::gen::arbitrary<bool>())
-    never_slower(card(), random_norm());
+    never_slower(any_card(), random_norm());
   else
-    never_slower(card(), random_copy());
+    never_slower(any_card(), random_copy());
 }
 
 template <class P>
@@ -179,11 +151,11 @@ void same_on_other_sms(const Gpu& gpu, const P& program) {
 }
 
 RC_GTEST_PROP(TileMonotone, PermutingSmIdsChangesNothing, ()) {
-  const Gpu& gpu = card();
+  const Gpu& gpu = any_card();
   if (*rc::gen::arbitrary<bool>())
-    same_on_other_sms(gpu, random_gemm());
+    same_on_other_sms(gpu, any_gemm());
   else
-    same_on_other_sms(gpu, random_flash(gpu));
+    same_on_other_sms(gpu, any_flash(gpu));
 }
 
 // The replay is the launch it was recorded from, where every CTA starts in the order of its number.
@@ -219,6 +191,27 @@ TEST(TileMonotone, LeftFreeMoreResidencyMayLose) {
   };
   EXPECT_EQ(time(1), 6'000'000);
   EXPECT_EQ(time(2), 8'000'000);
+}
+
+// One SM, five CTAs whose own latency is twice their work. Three at a time fill its tensor cores throughout:
+// three thirds, then two halves. Four at a time share them evenly and end together, and the fifth cannot fill
+// them alone: so even replayed lists may lose when more CTAs fit, with this model's even sharing.
+TEST(TileMonotone, EvenSharingMayLeaveALastCtaAlone) {
+  SmArraySpec spec;
+  const SmLists lists = {{0, 1, 2, 3, 4}};
+  const auto time = [&](int per_sm) {
+    spec.ctas_per_sm = per_sm;
+    SmArray array;
+    array.lists = &lists;
+    const auto begin = [](std::int64_t, double) {
+      CtaRun run;
+      run.compute = 2e6, run.alone = 4e6;
+      return run;
+    };
+    return array.run(spec, 5, begin).time_ps;
+  };
+  EXPECT_EQ(time(3), 10'000'000);
+  EXPECT_EQ(time(4), 12'000'000);
 }
 
 }  // namespace

@@ -3,50 +3,18 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
-#include "kernels/tiles/attention_launch.hpp"
 #include "kernels/tiles/traffic.hpp"
 #include "sim/gpu/attention_sim.hpp"
 #include "sim/gpu/program_sim.hpp"
+#include "tests/support/tile_programs.hpp"
 
 namespace tessera {
 namespace {
 
-const Gpu& card() {
-  static const std::vector<Gpu> cards = {load_gpu("a100-sxm-80g"), load_gpu("h100-sxm"), load_gpu("l40s")};
-  return cards[*rc::gen::inRange<std::size_t>(0, cards.size())];
-}
-
-GemmProgram random_gemm() {
-  GemmProgram g;
-  g.m = *rc::gen::inRange<std::int64_t>(1, 3000);
-  g.n = *rc::gen::inRange<std::int64_t>(1, 3000);
-  g.k = *rc::gen::inRange<std::int64_t>(1, 3000);
-  g.tile = *rc::gen::element(GemmTile{64, 64}, GemmTile{128, 128}, GemmTile{64, 256}, GemmTile{16, 64});
-  g.splits = *rc::gen::element(1, 1, 2, 5);
-  return g;
-}
-
-AttentionProblem random_attention() {
-  AttentionProblem p;
-  p.kv_heads = *rc::gen::element(1, 2, 4);
-  p.q_heads = p.kv_heads * *rc::gen::element(1, 2, 5);
-  p.head_dim = p.v_head_dim = *rc::gen::element(64, 128, 256);
-  p.window = *rc::gen::element<std::int64_t>(0, 0, 200);
-  p.page_tokens = *rc::gen::element(0, 16, 64);
-  const int sequences = *rc::gen::inRange(1, 9);
-  const bool decode = *rc::gen::arbitrary<bool>();
-  for (int i = 0; i < sequences; ++i) {
-    const auto queries = decode ? 1 : *rc::gen::inRange<std::int64_t>(1, 700);
-    p.sequences.push_back({queries, queries + *rc::gen::inRange<std::int64_t>(0, 3000)});
-  }
-  return p;
-}
-
-FlashForward random_flash(const Gpu& gpu) {
-  const FlashCard c = FlashCard::of(gpu);
-  const AttentionProblem p = random_attention();
-  return (*rc::gen::arbitrary<bool>() ? fa2::launch(p, c) : fa3::launch(p, c)).forward;
-}
+using test::any_attention;
+using test::any_card;
+using test::any_flash;
+using test::any_gemm;
 
 template <class P>
 void check_bytes(const Gpu& gpu, const P& program) {
@@ -70,11 +38,11 @@ void check_bytes(const Gpu& gpu, const P& program) {
 }
 
 RC_GTEST_PROP(TileSim, BytesAreConservedAcrossLevels, ()) {
-  const Gpu& gpu = card();
+  const Gpu& gpu = any_card();
   if (*rc::gen::arbitrary<bool>())
-    check_bytes(gpu, random_gemm());
+    check_bytes(gpu, any_gemm());
   else
-    check_bytes(gpu, random_flash(gpu));
+    check_bytes(gpu, any_flash(gpu));
 }
 
 template <class P>
@@ -102,28 +70,17 @@ void check_memory(const Gpu& gpu, const P& program, double allowed) {
 // CTAs of unequal length are list-scheduled, and lists may lose a little when an entry gets shorter (Graham's
 // anomaly): 2 %.
 RC_GTEST_PROP(TileSim, MoreBandwidthOrL2IsNeverSlower, ()) {
-  const Gpu& gpu = card();
+  const Gpu& gpu = any_card();
   if (*rc::gen::arbitrary<bool>())
-    check_memory(gpu, random_gemm(), 0.02);
+    check_memory(gpu, any_gemm(), 0.02);
   else
-    check_memory(gpu, random_flash(gpu), 0.02);
-}
-
-// More shared memory lets more CTAs reside on an SM. While all have their place already the assignment stays
-// and nothing changes for the worse. Beyond one wave the assignment changes with it, and a last wave may land
-// on SMs that are still busy: about 1 in 70 random products then lose, up to 18 %, as on hardware.
-RC_GTEST_PROP(TileSim, MoreSharedMemoryIsNeverSlowerForTheSameAssignment, ()) {
-  const Gpu& gpu = card();
-  GemmProgram program = random_gemm();
-  const std::int64_t slots = gpu.sms * occupancy(gpu, program.resources());
-  while (program.ctas() > slots) program.m = (program.m + 1) / 2, program.n = (program.n + 1) / 2;
-  RC_ASSERT(loss(gpu, program, [](Gpu& g) { g.smem_per_sm_bytes.value *= 2; }) <= 0);
+    check_memory(gpu, any_flash(gpu), 0.02);
 }
 
 // Whole calls with fitted parameters: never below what useful work and compulsory bytes allow.
 RC_GTEST_PROP(TileSim, NoCallBeatsPhysics, ()) {
-  const Gpu& gpu = card();
-  AttentionProblem p = random_attention();
+  const Gpu& gpu = any_card();
+  AttentionProblem p = any_attention();
   AttentionSimOptions options;
   options.l2 = *rc::gen::element(L2Mode::off, L2Mode::on);
   const double us = simulate_attention(gpu, p, options).time.total;

@@ -22,7 +22,7 @@ FlashForward one_split(const AttentionProblem& p, bool packed) {
 }
 
 TEST(TileTraffic, EveryTensorCrossesAtLeastOnce) {
-  rc::check("compulsory bytes", [] {
+  EXPECT_TRUE(rc::check("compulsory bytes", [] {
     const AttentionProblem p = test::random_problem();
     for (const FlashLaunch& launch : {fa2::launch(p, FlashCard{}), fa3::launch(p, kH100)}) {
       const Traffic t = totals_of_launch(launch);
@@ -39,11 +39,11 @@ TEST(TileTraffic, EveryTensorCrossesAtLeastOnce) {
       RC_ASSERT(t.read_of(Tensor::k) >= needed * p.head_dim);
       RC_ASSERT(t.read_of(Tensor::v) >= needed * p.v_head_dim);
     }
-  });
+  }));
 }
 
 TEST(TileTraffic, MasksNeverAddWorkOrBytes) {
-  rc::check("masks", [] {
+  EXPECT_TRUE(rc::check("masks", [] {
     AttentionProblem p = test::random_problem();
     p.causal = false, p.window = 0;
     const Traffic all = totals_of(one_split(p, false));
@@ -55,11 +55,11 @@ TEST(TileTraffic, MasksNeverAddWorkOrBytes) {
     RC_ASSERT(window.bytes() <= causal.bytes() && window.mma_flops <= causal.mma_flops);
     ++p.window;
     RC_ASSERT(totals_of(one_split(p, false)).bytes() >= window.bytes());
-  });
+  }));
 }
 
 TEST(TileTraffic, PackingHeadsReadsKeysFewerTimes) {
-  rc::check("packing", [] {
+  EXPECT_TRUE(rc::check("packing", [] {
     const AttentionProblem p = test::random_problem();
     const Traffic apart = totals_of(one_split(p, false)), packed = totals_of(one_split(p, true));
     RC_ASSERT(packed.read_of(Tensor::k) <= apart.read_of(Tensor::k));
@@ -67,11 +67,11 @@ TEST(TileTraffic, PackingHeadsReadsKeysFewerTimes) {
     bool decode = p.window == 0;
     for (const AttentionSequence& s : p.sequences) decode = decode && s.queries == 1;
     if (decode) RC_ASSERT(packed.read_of(Tensor::k) * p.group() == apart.read_of(Tensor::k));
-  });
+  }));
 }
 
 TEST(TileTraffic, SplitsReadTheSameKeysAndOnlyAddPartials) {
-  rc::check("splits", [] {
+  EXPECT_TRUE(rc::check("splits", [] {
     FlashForward f = one_split(test::random_problem(), *rc::gen::arbitrary<bool>());
     const Traffic whole = totals_of(f);
     f.most_splits = *rc::gen::inRange(2, 9);
@@ -84,20 +84,20 @@ TEST(TileTraffic, SplitsReadTheSameKeysAndOnlyAddPartials) {
     RC_ASSERT(split.read_of(Tensor::q) <= f.most_splits * whole.read_of(Tensor::q));
     RC_ASSERT(split.written_of(Tensor::o) == 0);
     RC_ASSERT(split.written_of(Tensor::lse_partial) == f.most_splits * whole.written_of(Tensor::lse));
-  });
+  }));
 }
 
 TEST(TileTraffic, TheOrderOfSequencesChangesNoTotal) {
-  rc::check("order", [] {
+  EXPECT_TRUE(rc::check("order", [] {
     AttentionProblem p = test::random_problem();
     const Traffic before = totals_of_launch(fa3::launch(p, kH100));
     std::reverse(p.sequences.begin(), p.sequences.end());
     RC_ASSERT(totals_of_launch(fa3::launch(p, kH100)) == before);
-  });
+  }));
 }
 
 TEST(TileTraffic, MoreSharedMemoryNeverMovesMoreBytesInFlashAttention1) {
-  rc::check("fa1", [] {
+  EXPECT_TRUE(rc::check("fa1", [] {
     AttentionProblem p;
     p.causal = *rc::gen::arbitrary<bool>();
     p.head_dim = p.v_head_dim = *rc::gen::element(32, 64, 128);
@@ -108,7 +108,7 @@ TEST(TileTraffic, MoreSharedMemoryNeverMovesMoreBytesInFlashAttention1) {
     // Doubling Bc merges every two turns of the outer loop.
     RC_ASSERT(totals_of(FlashAttention1(p, 2 * smem)).read_of(Tensor::q) <=
               totals_of(FlashAttention1(p, smem)).read_of(Tensor::q));
-  });
+  }));
 }
 
 }  // namespace

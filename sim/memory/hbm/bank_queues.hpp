@@ -28,21 +28,24 @@ class HbmSlots {
   };
 
   explicit HbmSlots(std::size_t count) : slots_(count) {
-    for (std::size_t i = count; i-- > 0;) free_.push_back(static_cast<Id>(i));
+    for (std::size_t i = count; i-- > 0;) release(static_cast<Id>(i));
   }
   Id take() {
-    TESSERA_CHECK(!free_.empty(), "a request was queued without room for it");
-    const Id id = free_.back();
-    free_.pop_back();
+    TESSERA_CHECK(free_ != kNone, "a request was queued without room for it");
+    const Id id = free_;
+    free_ = slots_[id].next;
     return id;
   }
-  void release(Id id) { free_.push_back(id); }
+  void release(Id id) {
+    slots_[id].next = free_;
+    free_ = id;
+  }
   Slot& operator[](Id id) { return slots_[id]; }
   const Slot& operator[](Id id) const { return slots_[id]; }
 
  private:
   std::vector<Slot> slots_;
-  std::vector<Id> free_;
+  Id free_ = kNone;  // the first of a list
 };
 
 // A list of slots, oldest first.

@@ -10,7 +10,9 @@
 // its queue when a row is opened for it, as in Ramulator 2's active buffer, or
 // with its read or write. Writes are drained in bursts between two watermarks.
 // Every interval all banks of a pseudo-channel are closed and refreshed.
-// Nothing ticks: issue() jumps to the next command.
+// Nothing ticks: issue() jumps to the next command. The best claim to either
+// bus is remembered; a command makes anew only the claims it has touched or
+// that its bus delays.
 //
 // Left out: refresh per bank, forwarding from the write queue, an age limit
 // against starvation by hits.
@@ -41,25 +43,13 @@ class HbmChannel {
   HbmCommand issue(HbmTick until = kHbmNever);
 
  private:
-  // The best of the pseudo-channels' offers: earliest, then oldest. Which is better is close to a coin toss,
-  // so it is chosen without branches.
-  struct Next {
-    HbmTick time = kHbmNever;
-    std::uint64_t age = 0;
-    std::uint32_t bank = 0;
-    std::uint32_t half = 0;
-    bool opens = false;
-    void consider(const HbmOffer& other, std::uint32_t its_half, bool activate) {
-      const bool better = (other.time < time) | ((other.time == time) & (other.age < age));
-      time = better ? other.time : time;
-      age = better ? other.age : age;
-      bank = better ? other.bank : bank;
-      half = better ? its_half : half;
-      opens = better ? activate : opens;
-    }
-  };
-
-  void choose_mode();
+  [[nodiscard]] HbmMode mode_wanted() const;
+  void serve(HbmMode mode);
+  [[nodiscard]] HbmBusTimes bus_times() const;
+  void renew_columns();
+  void renew_rows();
+  void compare();
+  void move_epoch();
   HbmCommand command_to(HbmCommand::Kind kind, const HbmPseudoChannel& half, std::uint32_t bank) const;
   HbmCommand issue_column(HbmPseudoChannel& half, std::uint32_t bank);
   HbmCommand issue_activate(HbmPseudoChannel& half, std::uint32_t bank);
@@ -75,7 +65,9 @@ class HbmChannel {
   std::int64_t drain_high_, drain_low_;
   std::uint64_t arrivals_ = 0;
   HbmTick now_ = 0, row_bus_ = 0, column_bus_ = 0;
-  HbmTick maintenance_from_ = 0;  // no pseudo-channel is due or refreshing before this
+  HbmTick epoch_ = 0;                                // of claims
+  HbmClaim column_ = kHbmNobody, row_ = kHbmNobody;  // the best for either bus
+  HbmTick maintenance_from_ = 0;                     // no pseudo-channel is due or refreshing before this
 };
 
 }  // namespace tessera

@@ -37,6 +37,7 @@ HbmGather::HbmGather(const HbmSpec& memory, const HbmGatherSpec& spec)
   block_bursts_ = static_cast<std::uint64_t>(spec.block_bytes / burst);
   turns_ = std::uint64_t{shape_.pseudo_channels} * shape_.banks / 2 * shape_.rows * runs_per_row_;
   blocks_ = turns_ * channels_ * chunk_bursts_ / block_bursts_;
+  whole_chunks_ = block_bursts_ % chunk_bursts_ == 0;
   if (blocks_ == 0) throw InputError("gather: a block is larger than the memory");
   for (Stream& stream : streams_) {
     draw_block(stream);
@@ -44,6 +45,7 @@ HbmGather::HbmGather(const HbmSpec& memory, const HbmGatherSpec& spec)
     if (const std::uint64_t chunks = block_bursts_ / chunk_bursts_; chunks > 1)
       stream.burst += random_() % chunks * chunk_bursts_;
     if (!to_our_chunk(stream)) draw_block(stream);
+    locate(stream);
   }
 }
 
@@ -72,7 +74,10 @@ void HbmGather::draw_block(Stream& stream) {
   }
   for (;;) {
     const std::uint64_t draw = random_();
-    const std::uint64_t burst = chunk_of_turn(draw % turns_) * chunk_bursts_ + (draw >> 48U) % chunk_bursts_;
+    const std::uint64_t in_chunk =
+        static_cast<std::uint32_t>(draw >> 48U) % static_cast<std::uint32_t>(chunk_bursts_);
+    if (whole_chunks_ && in_chunk != 0) continue;  // most draws: not the first burst of a block, whichever
+    const std::uint64_t burst = chunk_of_turn(draw % turns_) * chunk_bursts_ + in_chunk;
     const std::uint64_t block = burst / block_bursts_;
     if (block >= blocks_) continue;
     stream.burst = block * block_bursts_;
@@ -82,26 +87,34 @@ void HbmGather::draw_block(Stream& stream) {
   }
 }
 
-HbmRequest HbmGather::next() {
-  Stream& stream = streams_[at_];
-  const std::uint64_t turn = stream.burst / chunk_bursts_ / channels_;  // which of our chunks
+void HbmGather::locate(Stream& stream) const {
+  const std::uint64_t chunk = stream.burst / chunk_bursts_;
+  const std::uint64_t turn = chunk / channels_;  // which of our chunks
   const std::uint64_t in_half = turn / shape_.pseudo_channels;
   const std::uint64_t row_pair = in_half / runs_per_row_;
-  const std::uint64_t in_chunk = stream.burst % chunk_bursts_;
   const std::uint64_t row = row_pair / (shape_.banks / 2);
-  const std::uint64_t bank = (row_pair + row) % (shape_.banks / 2) * 2 + in_chunk / run_bursts_;
-  HbmRequest request;
-  request.pseudo_channel = static_cast<std::uint8_t>(turn % shape_.pseudo_channels);
-  request.row = static_cast<std::uint32_t>(row);
-  request.bank = shape_.interleaved_bank(static_cast<std::uint32_t>(bank));
-  request.column = static_cast<std::uint16_t>(in_half % runs_per_row_ * run_bursts_ + in_chunk % run_bursts_);
+  const auto bank = static_cast<std::uint32_t>((row_pair + row) % (shape_.banks / 2) * 2);
+  stream.in_chunk = static_cast<std::uint32_t>(stream.burst - chunk * chunk_bursts_);
+  stream.first.pseudo_channel = static_cast<std::uint8_t>(turn % shape_.pseudo_channels);
+  stream.first.row = static_cast<std::uint32_t>(row);
+  stream.first.bank = shape_.interleaved_bank(bank);
+  stream.other_bank = shape_.interleaved_bank(bank + 1);
+  stream.first.column = static_cast<std::uint16_t>(in_half % runs_per_row_ * run_bursts_);
+}
+
+HbmRequest HbmGather::next() {
+  Stream& stream = streams_[at_];
+  const bool second = stream.in_chunk >= run_bursts_;
+  HbmRequest request = stream.first;
+  request.bank = second ? stream.other_bank : request.bank;
+  request.column += static_cast<std::uint16_t>(stream.in_chunk - (second ? run_bursts_ : 0));
   ++stream.burst;
-  const bool chunk_done = stream.burst % chunk_bursts_ == 0;
-  if (stream.burst == stream.end || !to_our_chunk(stream)) {
-    draw_block(stream);
-    at_ = (at_ + 1) % streams_.size();
-  } else if (chunk_done) {
-    at_ = (at_ + 1) % streams_.size();
+  ++stream.in_chunk;
+  const bool chunk_done = stream.in_chunk == chunk_bursts_;
+  if (chunk_done || stream.burst == stream.end) {
+    if (stream.burst == stream.end || !to_our_chunk(stream)) draw_block(stream);
+    locate(stream);
+    if (++at_ == streams_.size()) at_ = 0;
   }
   return request;
 }

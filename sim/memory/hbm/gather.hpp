@@ -35,15 +35,20 @@ class HbmGather {
   struct Stream {
     std::uint64_t burst = 0;  // of the GPU's address space
     std::uint64_t end = 0;    // of the block
+    std::uint32_t in_chunk = 0;
+    HbmRequest first;             // of its chunk, with the bank of its first run ...
+    std::uint8_t other_bank = 0;  // ... and that of the second
   };
   [[nodiscard]] std::uint64_t chunk_of_turn(std::uint64_t turn) const;  // our chunk of the turn-th round
   void draw_block(Stream& stream);
   bool to_our_chunk(Stream& stream) const;
+  void locate(Stream& stream) const;  // its burst in rows and banks
 
   HbmShape shape_;
   sim::RandomStream random_;
   std::uint64_t channels_, chunk_bursts_, run_bursts_, runs_per_row_;
   std::uint64_t block_bursts_, blocks_, turns_;
+  bool whole_chunks_;  // blocks begin where chunks do
   std::vector<Stream> streams_;
   std::size_t at_ = 0;
 };

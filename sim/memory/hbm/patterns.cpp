@@ -9,45 +9,54 @@ HbmShape::HbmShape(const HbmSpec& spec)
       banks_per_group(static_cast<std::uint32_t>(spec.organisation.banks)),
       banks(stacks * groups * banks_per_group),
       rows(static_cast<std::uint32_t>(spec.organisation.rows)),
-      columns(static_cast<std::uint32_t>(spec.organisation.bursts_per_row)) {}
+      columns(static_cast<std::uint32_t>(spec.organisation.bursts_per_row)) {
+  for (std::uint32_t number = 0; number < banks; ++number) {
+    const std::uint32_t group = number % groups;
+    const std::uint32_t stack = number / groups % stacks;
+    const std::uint32_t bank = number / groups / stacks;
+    interleaved[number] = static_cast<std::uint8_t>((stack * groups + group) * banks_per_group + bank);
+  }
+}
+
+HbmStream::HbmStream(const HbmShape& shape) : shape_(shape) {
+  for (std::uint32_t bank = 0; bank < shape.banks; ++bank) ahead_[bank] = bank * shape.columns / shape.banks;
+}
 
 HbmRequest HbmStream::next() {
-  // Bank k runs ahead of bank 0 by k/banks of a row.
-  const std::uint64_t burst = turn_ + bank_ * shape_.columns / shape_.banks;
   HbmRequest request;
   request.pseudo_channel = static_cast<std::uint8_t>(half_);
   request.bank = shape_.interleaved_bank(bank_);
-  request.column = static_cast<std::uint16_t>(burst % shape_.columns);
-  request.row = static_cast<std::uint32_t>(burst / shape_.columns % shape_.rows);
+  const std::uint32_t column = column_ + ahead_[bank_];
+  const bool in_next = column >= shape_.columns;
+  request.column = static_cast<std::uint16_t>(in_next ? column - shape_.columns : column);
+  request.row = in_next ? (row_ + 1 == shape_.rows ? 0 : row_ + 1) : row_;
   if (++half_ == shape_.pseudo_channels) {
     half_ = 0;
     if (++bank_ == shape_.banks) {
       bank_ = 0;
-      ++turn_;
+      if (++column_ == shape_.columns) {
+        column_ = 0;
+        if (++row_ == shape_.rows) row_ = 0;
+      }
     }
   }
   return request;
 }
 
 HbmRequest HbmSequential::next() {
-  HbmRequest request;
-  request.pseudo_channel = static_cast<std::uint8_t>(half_);
-  request.column = static_cast<std::uint16_t>(column_);
+  const HbmRequest request = at_;
+  if (++at_.column < shape_.columns) return request;
+  at_.column = 0;
+  if (++at_.pseudo_channel < shape_.pseudo_channels) return request;
+  at_.pseudo_channel = 0;
+  if (++bank_ == shape_.banks) {
+    bank_ = 0;
+    if (++at_.row == shape_.rows) at_.row = 0;
+  }
   const std::uint32_t stack = bank_ % shape_.stacks;
   const std::uint32_t group = bank_ / shape_.stacks % shape_.groups;
   const std::uint32_t bank = bank_ / shape_.stacks / shape_.groups;
-  request.bank = static_cast<std::uint8_t>((stack * shape_.groups + group) * shape_.banks_per_group + bank);
-  request.row = row_ % shape_.rows;
-  if (++column_ == shape_.columns) {
-    column_ = 0;
-    if (++half_ == shape_.pseudo_channels) {
-      half_ = 0;
-      if (++bank_ == shape_.banks) {
-        bank_ = 0;
-        ++row_;
-      }
-    }
-  }
+  at_.bank = static_cast<std::uint8_t>((stack * shape_.groups + group) * shape_.banks_per_group + bank);
   return request;
 }
 
@@ -57,8 +66,8 @@ HbmRequest HbmRandom::next() {
   const auto below = [draw](unsigned shift, std::uint32_t count) {
     return static_cast<std::uint32_t>(((draw >> shift & 0xFFFFU) * count) >> 16U);
   };
-  HbmRequest request;
-  request.pseudo_channel = static_cast<std::uint8_t>((draw & 1U) % shape_.pseudo_channels);
+  HbmRequest request;  // of one half or two
+  request.pseudo_channel = static_cast<std::uint8_t>(draw & (shape_.pseudo_channels - 1));
   request.bank = static_cast<std::uint8_t>(below(1, shape_.banks));
   request.column = static_cast<std::uint16_t>(below(17, shape_.columns));
   request.row = static_cast<std::uint32_t>(((draw >> 33U) * shape_.rows) >> 31U);

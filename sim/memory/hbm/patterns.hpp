@@ -9,6 +9,8 @@
 // A pattern is a plain counter: next() gives the next burst. Rows wrap around at the end of the bank.
 #pragma once
 
+#include <array>
+
 #include "models/hardware/hbm.hpp"
 #include "sim/engine/random.hpp"
 #include "sim/memory/hbm/command.hpp"
@@ -21,23 +23,20 @@ struct HbmShape {
   std::uint32_t pseudo_channels, stacks, groups, banks_per_group, banks, rows, columns;
 
   // Neighbouring numbers fall into different bank groups, then other stack ids.
-  [[nodiscard]] std::uint8_t interleaved_bank(std::uint32_t number) const {
-    const std::uint32_t group = number % groups;
-    const std::uint32_t stack = number / groups % stacks;
-    const std::uint32_t bank = number / groups / stacks % banks_per_group;
-    return static_cast<std::uint8_t>((stack * groups + group) * banks_per_group + bank);
-  }
+  [[nodiscard]] std::uint8_t interleaved_bank(std::uint32_t number) const { return interleaved[number]; }
+  std::array<std::uint8_t, kHbmMaxBanks> interleaved{};
 };
 
 class HbmStream {
  public:
-  explicit HbmStream(const HbmShape& shape) : shape_(shape) {}
+  explicit HbmStream(const HbmShape& shape);
   HbmRequest next();
 
  private:
   HbmShape shape_;
   std::uint32_t half_ = 0, bank_ = 0;
-  std::uint64_t turn_ = 0;  // how often every bank has been visited
+  std::uint32_t column_ = 0, row_ = 0;             // of bank 0
+  std::array<std::uint32_t, kHbmMaxBanks> ahead_;  // columns that the others are ahead of it
 };
 
 class HbmSequential {
@@ -47,7 +46,8 @@ class HbmSequential {
 
  private:
   HbmShape shape_;
-  std::uint32_t half_ = 0, column_ = 0, bank_ = 0, row_ = 0;
+  HbmRequest at_;
+  std::uint32_t bank_ = 0;  // stack ids change first, then groups
 };
 
 class HbmRandom {

@@ -1,12 +1,14 @@
 // Banks, rows and timing state of one pseudo-channel.
 //
-// For every bank, bank group and stack id it keeps the earliest time of the next command that the commands so
-// far allow; issuing one raises the times of what it constrains, and nothing else is ever updated. A column
-// command must wait for its bank (RCD), its group (CCD long, WTR long) and its stack id (CCD, WTR short); an
-// activate for its bank (RP, RC, RFC), its group (RRD long) and the whole pseudo-channel (RRD short, FAW).
+// For every bank it keeps the earliest time of its next command of each kind that the commands so far allow;
+// issuing one raises the times of what it constrains, and nothing else is ever updated. A column command must
+// wait for its bank (RCD), its group (CCD long, WTR long: noted at the banks of the group) and its stack id
+// (CCD, WTR short); an activate for its bank (RP, RC, RFC), its group (RRD long, likewise) and the whole
+// pseudo-channel (RRD short, FAW).
 //
-// Banks stand in three orders of age: those with requests for their open row; closed ones with requests;
-// open ones of which another row is wanted and that no request hits.
+// A bank with requests of the served kind stands in one of three sets: its open row is hit; it is closed; it
+// is open and only another row is wanted. The best claim of each set is remembered. It holds until its time
+// has passed or its bank has changed; a bank that joins a set is compared with it.
 #pragma once
 
 #include <algorithm>
@@ -14,91 +16,99 @@
 #include <cstdint>
 
 #include "sim/memory/hbm/bank_queues.hpp"
-#include "sim/memory/hbm/offer.hpp"
+#include "sim/memory/hbm/claim.hpp"
 
 namespace tessera {
 
 enum HbmMode : std::uint8_t { kHbmRead = 0, kHbmWrite = 1 };
 
+// What the buses of the channel leave: the least starts of each kind of command. Claims count from the epoch.
+struct HbmBusTimes {
+  HbmTick column = 0, activate = 0, precharge = 0;
+  HbmTick epoch = 0;
+};
+
 class HbmPseudoChannel {
  public:
-  explicit HbmPseudoChannel(const HbmTicks& ticks);
+  HbmPseudoChannel(const HbmTicks& ticks, std::uint32_t index);
 
-  void enqueue(HbmSlots& slots, HbmSlots::Id id, std::uint32_t bank, HbmMode mode);
-  // From now on reads or writes are served; offers are for these.
-  void serve(const HbmSlots& slots, HbmMode mode);
+  void enqueue(HbmSlots& slots, HbmSlots::Id id, std::uint32_t bank, HbmMode mode, const HbmBusTimes& bus);
+  // From now on reads or writes are served; claims are for these.
+  void serve(const HbmSlots& slots, HbmMode mode, const HbmBusTimes& bus);
 
-  // The next command of each kind that may start at `from` or later.
-  const HbmOffer& column_offer(HbmTick from) {
-    if (!column_.holds(from))
-      by_hit_.search(from, column_, [this](std::uint32_t bank) { return column_ready(bank); });
-    return column_;
+  // The next command of each kind.
+  [[nodiscard]] HbmClaim column_claim() const { return column_; }
+  [[nodiscard]] HbmClaim row_claim() const { return std::min(activate_, precharge_); }
+  // Claims that a bus delays, or that are void, are made again.
+  void renew_column(const HbmBusTimes& bus) {
+    if (since_epoch(column_) < bus.column - bus.epoch) search_column(bus);
   }
-  const HbmOffer& activate_offer(HbmTick from) {
-    from = std::max(from, activate_from_);
-    if (!activate_.holds(from))
-      by_closed_.search(from, activate_, [this](std::uint32_t bank) { return activate_ready(bank); });
-    return activate_;
+  void renew_row(const HbmBusTimes& bus) {
+    if (since_epoch(activate_) < bus.activate - bus.epoch) search_activate(bus);
+    if (since_epoch(precharge_) < bus.precharge - bus.epoch) search_precharge(bus);
   }
-  const HbmOffer& precharge_offer(HbmTick from) {
-    if (!precharge_.holds(from))
-      by_conflict_.search(from, precharge_,
-                          [this](std::uint32_t bank) { return banks_[bank].precharge_ready; });
-    return precharge_;
-  }
+  void renew_all(const HbmBusTimes& bus);
 
-  HbmSlots::Id column(HbmSlots& slots, std::uint32_t bank, HbmTick now);
-  HbmSlots::Id activate(HbmSlots& slots, std::uint32_t bank, HbmTick now);  // for whom
-  void precharge(HbmSlots& slots, std::uint32_t bank, HbmTick now);         // for another row
+  // The commands. The claim that led to one is void until renewed; what it makes possible is claimed.
+  HbmSlots::Id column(HbmSlots& slots, std::uint32_t bank, HbmTick now, const HbmBusTimes& bus);
+  HbmSlots::Id activate(HbmSlots& slots, std::uint32_t bank, HbmTick now,
+                        const HbmBusTimes& bus);  // for whom
+  void precharge(HbmSlots& slots, std::uint32_t bank, HbmTick now,
+                 const HbmBusTimes& bus);  // for another row
 
-  [[nodiscard]] bool any_open() const { return open_banks_ != 0; }
+  // While it is refreshing it claims nothing.
+  [[nodiscard]] bool refreshing() const { return refreshing_; }
+  void begin_refresh();
+  [[nodiscard]] bool is_open(std::uint32_t bank) const { return (open_ & bit(bank)) != 0; }
+  [[nodiscard]] bool any_open() const { return open_ != 0; }
   [[nodiscard]] std::uint32_t row(std::uint32_t bank) const { return banks_[bank].row; }
   [[nodiscard]] HbmTick precharge_all_time() const;
-  [[nodiscard]] HbmTick refresh_time() const;  // all banks must be closed
+  [[nodiscard]] HbmTick refresh_time() const { return refresh_ready_; }  // all banks must be closed
   void precharge_all(HbmSlots& slots, HbmTick now);
-  void refresh(HbmTick now);
+  void refresh(HbmTick now, const HbmBusTimes& bus);
 
   HbmTick refresh_due = 0;
-  bool refreshing = false;
 
  private:
-  enum class Order : std::uint8_t { none, hit, closed, conflict };
+  using BankSet = std::uint64_t;
+  static constexpr std::size_t kMostStacks = 4;
   struct Bank {
-    HbmTick activate_ready = 0, precharge_ready = 0;
-    HbmTick column_ready[2] = {0, 0};
     std::uint32_t row = 0;
-    std::uint8_t group = 0, stack = 0;
-    bool open = false;
-    Order order = Order::none;
+    std::uint32_t group_begin = 0;  // first bank of its group
+    std::uint32_t stack = 0;
     HbmList hit[2], wait[2];  // reads, writes
   };
 
-  [[nodiscard]] HbmTick column_ready(std::uint32_t bank) const {
-    const Bank& b = banks_[bank];
-    return std::max({b.column_ready[mode_], group_column_[mode_][b.group], stack_column_[mode_][b.stack]});
-  }
-  [[nodiscard]] HbmTick activate_ready(std::uint32_t bank) const {
-    const Bank& b = banks_[bank];
-    const HbmTick ready = std::max(b.activate_ready, group_activate_[b.group]);
-    return (ready + 1) & ~HbmTick{1};  // activates start at whole clocks
-  }
-  void place(const HbmSlots& slots, std::uint32_t bank);
-  void place_hit(const HbmSlots& slots, std::uint32_t bank);
-  void place_closed(const HbmSlots& slots, std::uint32_t bank);
-  void place_conflict(const HbmSlots& slots, std::uint32_t bank);
-  void displace(std::uint32_t bank);
+  static constexpr BankSet bit(std::uint32_t bank) { return BankSet{1} << bank; }
+  void search_column(const HbmBusTimes& bus);
+  void search_activate(const HbmBusTimes& bus);
+  void search_precharge(const HbmBusTimes& bus);
+  // Enters a bank into a set with the tag of its head ...
+  void enter_hits(const HbmSlots& slots, std::uint32_t bank);
+  void enter_closed(const HbmSlots& slots, std::uint32_t bank);
+  void enter_conflicts(const HbmSlots& slots, std::uint32_t bank);
+  void enter(const HbmSlots& slots, std::uint32_t bank);  // the set its requests call for
+  // ... and claims its turn.
+  void claim_hit(std::uint32_t bank, const HbmBusTimes& bus);
+  void claim_closed(std::uint32_t bank, const HbmBusTimes& bus);
+  void claim_conflict(std::uint32_t bank, const HbmBusTimes& bus);
   void close(HbmSlots& slots, std::uint32_t bank, HbmTick now);
 
   const HbmTicks* ticks_;
+  std::uint32_t index_;
   HbmMode mode_ = kHbmRead;
-  std::uint32_t open_banks_ = 0;
-  HbmOffer column_, activate_, precharge_;
-  HbmBankOrder by_hit_, by_closed_, by_conflict_;
+  bool refreshing_ = false;
+  BankSet open_ = 0;
+  BankSet hits_ = 0, closed_ = 0, conflicts_ = 0;
+  HbmClaim column_ = kHbmNobody, activate_ = kHbmNobody, precharge_ = kHbmNobody;
+  std::array<BankSet, kMostStacks> stack_banks_{};
+  HbmTick refresh_ready_ = 0;          // RC, RP and RFC of all banks; RRD does not bind a refresh
   HbmTick activate_from_ = 0;          // RRD short and FAW
   std::array<HbmTick, 4> activates_;   // the last four, a ring
   std::uint32_t oldest_activate_ = 0;  // in the ring
-  std::array<HbmTick, kHbmMaxBanks> group_activate_{};
-  std::array<std::array<HbmTick, kHbmMaxBanks>, 2> group_column_{}, stack_column_{};
+  std::array<HbmTick, kMostStacks> stack_column_[2]{};  // earliest column command of each stack id, by kind
+  HbmBankTimes column_ready_[2]{}, activate_ready_{}, precharge_ready_{};
+  std::array<HbmClaim, kHbmMaxBanks> tags_{};  // of banks in a set
   std::array<Bank, kHbmMaxBanks> banks_;
 };
 
@@ -106,136 +116,148 @@ class HbmPseudoChannel {
 
 namespace detail {
 inline void raise(HbmTick& earliest, HbmTick to) { earliest = std::max(earliest, to); }
+inline HbmTick whole_clock(HbmTick time) { return (time + 1) & ~HbmTick{1}; }
 }  // namespace detail
 
-inline void HbmPseudoChannel::place_hit(const HbmSlots& slots, std::uint32_t bank) {
-  Bank& b = banks_[bank];
-  const std::uint64_t age = slots[b.hit[mode_].head].age;
-  b.order = Order::hit;
-  by_hit_.insert(bank, age);
-  column_.add(column_ready(bank), age, bank);
+inline void HbmPseudoChannel::search_column(const HbmBusTimes& bus) {
+  column_ = kHbmNobody;
+  for (std::uint32_t s = 0; s < ticks_->stacks; ++s)
+    column_ = std::min(column_, best_claim(hits_ & stack_banks_[s], column_ready_[mode_],
+                                           std::max(bus.column, stack_column_[mode_][s]), bus.epoch, tags_));
+}
+inline void HbmPseudoChannel::search_activate(const HbmBusTimes& bus) {
+  activate_ = best_claim(closed_, activate_ready_, std::max(bus.activate, activate_from_), bus.epoch, tags_);
+}
+inline void HbmPseudoChannel::search_precharge(const HbmBusTimes& bus) {
+  precharge_ = best_claim(conflicts_, precharge_ready_, bus.precharge, bus.epoch, tags_);
 }
 
-inline void HbmPseudoChannel::place_closed(const HbmSlots& slots, std::uint32_t bank) {
-  Bank& b = banks_[bank];
-  const std::uint64_t age = slots[b.wait[mode_].head].age;
-  b.order = Order::closed;
-  by_closed_.insert(bank, age);
-  activate_.add(activate_ready(bank), age, bank);
+inline void HbmPseudoChannel::enter_hits(const HbmSlots& slots, std::uint32_t bank) {
+  hits_ |= bit(bank);
+  tags_[bank] = hbm_tag(slots[banks_[bank].hit[mode_].head].age, index_, bank);
+}
+inline void HbmPseudoChannel::enter_closed(const HbmSlots& slots, std::uint32_t bank) {
+  closed_ |= bit(bank);
+  tags_[bank] = hbm_tag(slots[banks_[bank].wait[mode_].head].age, index_, bank);
+}
+inline void HbmPseudoChannel::enter_conflicts(const HbmSlots& slots, std::uint32_t bank) {
+  conflicts_ |= bit(bank);
+  tags_[bank] = hbm_tag(slots[banks_[bank].wait[mode_].head].age, index_, bank);
 }
 
-inline void HbmPseudoChannel::place_conflict(const HbmSlots& slots, std::uint32_t bank) {
-  Bank& b = banks_[bank];
-  const std::uint64_t age = slots[b.wait[mode_].head].age;
-  b.order = Order::conflict;
-  by_conflict_.insert(bank, age);
-  precharge_.add(b.precharge_ready, age, bank);
+inline void HbmPseudoChannel::claim_hit(std::uint32_t bank, const HbmBusTimes& bus) {
+  const HbmTick start =
+      std::max({column_ready_[mode_][bank], stack_column_[mode_][banks_[bank].stack], bus.column});
+  column_ = std::min(column_, hbm_claim(start - bus.epoch, tags_[bank]));
+}
+inline void HbmPseudoChannel::claim_closed(std::uint32_t bank, const HbmBusTimes& bus) {
+  const HbmTick start = std::max({activate_ready_[bank], activate_from_, bus.activate});
+  activate_ = std::min(activate_, hbm_claim(start - bus.epoch, tags_[bank]));
+}
+inline void HbmPseudoChannel::claim_conflict(std::uint32_t bank, const HbmBusTimes& bus) {
+  const HbmTick start = std::max(precharge_ready_[bank], bus.precharge);
+  precharge_ = std::min(precharge_, hbm_claim(start - bus.epoch, tags_[bank]));
 }
 
-// Puts a bank into the order its requests of the served kind call for, and offers it.
-inline void HbmPseudoChannel::place(const HbmSlots& slots, std::uint32_t bank) {
+inline void HbmPseudoChannel::enqueue(HbmSlots& slots, HbmSlots::Id id, std::uint32_t bank, HbmMode mode,
+                                      const HbmBusTimes& bus) {
   Bank& b = banks_[bank];
-  if (!b.hit[mode_].empty())
-    place_hit(slots, bank);
-  else if (b.wait[mode_].empty())
-    b.order = Order::none;
-  else if (b.open)
-    place_conflict(slots, bank);
-  else
-    place_closed(slots, bank);
-}
-
-inline void HbmPseudoChannel::displace(std::uint32_t bank) {
-  switch (banks_[bank].order) {
-    case Order::none:
-      return;
-    case Order::hit:
-      by_hit_.erase(bank);
-      column_.remove(bank);
-      return;
-    case Order::closed:
-      by_closed_.erase(bank);
-      activate_.remove(bank);
-      return;
-    case Order::conflict:
-      by_conflict_.erase(bank);
-      precharge_.remove(bank);
-      return;
-  }
-}
-
-inline void HbmPseudoChannel::enqueue(HbmSlots& slots, HbmSlots::Id id, std::uint32_t bank, HbmMode mode) {
-  Bank& b = banks_[bank];
-  const bool hits = b.open && b.row == slots[id].row;
+  const bool open = is_open(bank);
+  const bool hits = open && b.row == slots[id].row;
   HbmList& list = hits ? b.hit[mode] : b.wait[mode];
   const bool first = list.empty();
   list.append(slots, id);
   // Only the heads of lists decide where a bank stands, and its hits come before its other requests.
-  if (!first || mode != mode_ || (!hits && b.order == Order::hit)) return;
-  displace(bank);
-  place(slots, bank);
+  if (!first || mode != mode_ || (!hits && (hits_ & bit(bank)) != 0)) return;
+  if (hits) {
+    if ((conflicts_ & bit(bank)) != 0) {  // its row is wanted again
+      conflicts_ &= ~bit(bank);
+      if (!refreshing_ && bank_of(precharge_) == bank) search_precharge(bus);
+    }
+    enter_hits(slots, bank);
+    if (!refreshing_) claim_hit(bank, bus);
+  } else if (open) {
+    enter_conflicts(slots, bank);
+    if (!refreshing_) claim_conflict(bank, bus);
+  } else {
+    enter_closed(slots, bank);
+    if (!refreshing_) claim_closed(bank, bus);
+  }
 }
 
-inline HbmSlots::Id HbmPseudoChannel::column(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
+inline HbmSlots::Id HbmPseudoChannel::column(HbmSlots& slots, std::uint32_t bank, HbmTick now,
+                                             const HbmBusTimes& bus) {
+  const HbmTicks& t = *ticks_;
   Bank& b = banks_[bank];
-  by_hit_.erase(bank);
-  for (std::uint32_t s = 0; s < ticks_->stacks; ++s)
-    detail::raise(stack_column_[mode_][s], now + (s == b.stack ? ticks_->ccd_short : ticks_->ccd_stack));
-  detail::raise(group_column_[mode_][b.group], now + ticks_->ccd_long);
-  if (mode_ == kHbmWrite) {
-    for (std::uint32_t s = 0; s < ticks_->stacks; ++s)
-      detail::raise(stack_column_[kHbmRead][s], now + ticks_->write_to_read_short);
-    detail::raise(group_column_[kHbmRead][b.group], now + ticks_->write_to_read_long);
-    detail::raise(b.precharge_ready, now + ticks_->write_to_precharge);
-  } else {
-    for (std::uint32_t s = 0; s < ticks_->stacks; ++s)
-      detail::raise(stack_column_[kHbmWrite][s], now + ticks_->read_to_write);
-    detail::raise(b.precharge_ready, now + ticks_->read_to_precharge);
+  const bool write = mode_ == kHbmWrite;
+  for (std::uint32_t s = 0; s < t.stacks; ++s) {
+    detail::raise(stack_column_[mode_][s], now + (s == b.stack ? t.ccd_short : t.ccd_stack));
+    detail::raise(stack_column_[!mode_][s], now + (write ? t.write_to_read_short : t.read_to_write));
   }
+  for (std::uint32_t i = b.group_begin; i < b.group_begin + t.banks_per_group; ++i) {
+    detail::raise(column_ready_[mode_][i], now + t.ccd_long);
+    if (write) detail::raise(column_ready_[kHbmRead][i], now + t.write_to_read_long);
+  }
+  detail::raise(precharge_ready_[bank], now + (write ? t.write_to_precharge : t.read_to_precharge));
   const HbmSlots::Id id = b.hit[mode_].pop(slots);
-  column_.forget();
-  place(slots, bank);  // hits left, other rows wanted, or nothing
+  column_ = 0;
+  if (!b.hit[mode_].empty()) {
+    enter_hits(slots, bank);
+  } else {
+    hits_ &= ~bit(bank);
+    if (!b.wait[mode_].empty()) {
+      enter_conflicts(slots, bank);
+      claim_conflict(bank, bus);
+    }
+  }
   return id;
 }
 
-inline HbmSlots::Id HbmPseudoChannel::activate(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
+inline HbmSlots::Id HbmPseudoChannel::activate(HbmSlots& slots, std::uint32_t bank, HbmTick now,
+                                               const HbmBusTimes& bus) {
+  const HbmTicks& t = *ticks_;
   Bank& b = banks_[bank];
-  by_closed_.erase(bank);
   activates_[oldest_activate_] = now;
   oldest_activate_ = (oldest_activate_ + 1) % 4;
-  activate_from_ = std::max(now + ticks_->rrd_short, activates_[oldest_activate_] + ticks_->faw);
-  detail::raise(group_activate_[b.group], now + ticks_->rrd_long);
-  detail::raise(b.activate_ready, now + ticks_->rc);
-  detail::raise(b.precharge_ready, now + ticks_->ras);
-  detail::raise(b.column_ready[kHbmRead], now + ticks_->rcd[kHbmRead]);
-  detail::raise(b.column_ready[kHbmWrite], now + ticks_->rcd[kHbmWrite]);
+  activate_from_ = std::max(now + t.rrd_short, activates_[oldest_activate_] + t.faw);
+  for (std::uint32_t i = b.group_begin; i < b.group_begin + t.banks_per_group; ++i)
+    detail::raise(activate_ready_[i], now + t.rrd_long);
+  detail::raise(activate_ready_[bank], now + t.rc);
+  detail::raise(refresh_ready_, now + t.rc);
+  detail::raise(precharge_ready_[bank], now + t.ras);
+  detail::raise(column_ready_[kHbmRead][bank], now + t.rcd[kHbmRead]);
+  detail::raise(column_ready_[kHbmWrite][bank], now + t.rcd[kHbmWrite]);
 
   const HbmSlots::Id asker = b.wait[mode_].head;
-  b.open = true;
   b.row = slots[asker].row;
-  ++open_banks_;
+  open_ |= bit(bank);
+  closed_ &= ~bit(bank);
+  activate_ = 0;
   for (const HbmMode m : {kHbmRead, kHbmWrite})
     if (!b.wait[m].empty()) split_row(slots, b.wait[m], b.hit[m], b.row);
-  activate_.forget();
-  place_hit(slots, bank);
+  enter_hits(slots, bank);
+  claim_hit(bank, bus);
   return asker;
 }
 
-// The bank's order is for the caller to take and give.
+// The bank's set is for the caller to take and give.
 inline void HbmPseudoChannel::close(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
   Bank& b = banks_[bank];
-  detail::raise(b.activate_ready, now + ticks_->rp);
-  b.open = false;
-  --open_banks_;
+  const HbmTick closed = detail::whole_clock(now + ticks_->rp);  // when activates start
+  detail::raise(activate_ready_[bank], closed);
+  detail::raise(refresh_ready_, closed);
+  open_ &= ~bit(bank);
   for (const HbmMode m : {kHbmRead, kHbmWrite})
     if (!b.hit[m].empty()) merge_by_age(slots, b.hit[m], b.wait[m]);
 }
 
-inline void HbmPseudoChannel::precharge(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
-  by_conflict_.erase(bank);
-  precharge_.forget();
+inline void HbmPseudoChannel::precharge(HbmSlots& slots, std::uint32_t bank, HbmTick now,
+                                        const HbmBusTimes& bus) {
   close(slots, bank, now);
-  place_closed(slots, bank);
+  conflicts_ &= ~bit(bank);
+  precharge_ = 0;
+  enter_closed(slots, bank);
+  claim_closed(bank, bus);
 }
 
 }  // namespace tessera

@@ -31,7 +31,7 @@ std::int64_t tiles_by_walking(const CausalBlocks& c, std::int64_t block) {
 }
 
 TEST(AttentionTiles, SumsAndMaximaEqualWalkingEveryQuery) {
-  rc::check("total_tiles and longest", [] {
+  EXPECT_TRUE(rc::check("total_tiles and longest", [] {
     const CausalBlocks c{
         *rc::gen::inRange<std::int64_t>(1, 600),
         *rc::gen::inRange<std::int64_t>(0, 700),
@@ -51,17 +51,17 @@ TEST(AttentionTiles, SumsAndMaximaEqualWalkingEveryQuery) {
       RC_ASSERT(c.longest() == most);
     else
       RC_ASSERT(c.longest() <= most && c.longest() + 1 >= most);
-  });
+  }));
 }
 
 TEST(AttentionTiles, FloorSumEqualsAdding) {
-  rc::check("floor_sum", [] {
+  EXPECT_TRUE(rc::check("floor_sum", [] {
     const auto n = *rc::gen::inRange<std::int64_t>(0, 200), c = *rc::gen::inRange<std::int64_t>(1, 500),
                a = *rc::gen::inRange<std::int64_t>(0, 2000), b = *rc::gen::inRange<std::int64_t>(0, 2000);
     std::int64_t sum = 0;
     for (std::int64_t i = 0; i < n; ++i) sum += (a * i + b) / c;
     RC_ASSERT(floor_sum(n, c, a, b) == sum);
-  });
+  }));
 }
 
 TEST(AttentionTiles, AThousandTokenPromptOnTheSplitKernel) {
@@ -122,12 +122,12 @@ int splits_by_the_book(std::int64_t blocks, std::int64_t slots, std::int64_t til
 }
 
 TEST(SplitRule, EqualsTheLibrarysLoop) {
-  rc::check("best_split_count", [] {
+  EXPECT_TRUE(rc::check("best_split_count", [] {
     const auto blocks = *rc::gen::inRange<std::int64_t>(1, 300),
                slots = *rc::gen::inRange<std::int64_t>(1, 400),
                tiles = *rc::gen::inRange<std::int64_t>(1, 600);
     RC_ASSERT(best_split_count(blocks, slots, tiles, 128) == splits_by_the_book(blocks, slots, tiles, 128));
-  });
+  }));
 }
 
 TEST(Fa3Geometry, OneWarpgroupForFewRowsOfHeadDim64And128) {
@@ -166,12 +166,12 @@ int fa3_splits_by_the_book(std::int64_t blocks, std::int64_t sms, std::int64_t t
 }
 
 TEST(Fa3Geometry, TheHostsSplitCountEqualsTheLibrarysLoop) {
-  rc::check("heuristic_splits", [] {
+  EXPECT_TRUE(rc::check("heuristic_splits", [] {
     const auto heads = *rc::gen::inRange<std::int64_t>(1, 64), rows = *rc::gen::inRange<std::int64_t>(1, 20),
                sms = *rc::gen::inRange<std::int64_t>(1, 200), tiles = *rc::gen::inRange<std::int64_t>(1, 600);
     RC_ASSERT(fa3::heuristic_splits(heads, rows, sms, tiles) ==
               fa3_splits_by_the_book(heads * rows, sms, tiles));
-  });
+  }));
 }
 
 TEST(Fa3Geometry, TheSplitCapFollowsGraphAndSchedulerLimits) {

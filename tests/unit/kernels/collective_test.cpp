@@ -131,7 +131,7 @@ TEST(Collectives, NoCardBeatsItsLinksAndMoreBytesNeverTakeLess) {
                                  Collective::all_to_all};
   for (const std::string& name : config_names("gpus")) {
     const Gpu gpu = load_gpu(name);
-    rc::check(name, [&] {
+    EXPECT_TRUE(rc::check(name, [&] {
       const int ranks = *rc::gen::element(2, 4, 8);
       const auto bytes = static_cast<double>(*rc::gen::inRange<std::int64_t>(1, std::int64_t{1} << 30));
       for (const Collective op : kOps) {
@@ -142,7 +142,7 @@ TEST(Collectives, NoCardBeatsItsLinksAndMoreBytesNeverTakeLess) {
       RC_ASSERT(graph_us(gpu, ranks, bytes) >=
                 collective_floor_us(gpu, Collective::all_reduce, ranks, bytes));
       RC_ASSERT(all_reduce_time(gpu, ranks, bytes, false).total >= graph_us(gpu, ranks, bytes));
-    });
+    }));
   }
 }
 

@@ -211,23 +211,23 @@ GemmShape any_shape() {
 TEST(Gemm, PruningNeverChangesTheAnswer) {
   Gpu gpu = paper_gpu();
   gpu.kernels->gemm.epilogue_us = 2;
-  rc::check([&] {
+  EXPECT_TRUE(rc::check([&] {
     const GemmShape s = any_shape();
     RC_ASSERT(std::abs(us(gpu, s) / slow_gemm_us(gpu, s.m, s.n, s.k, s.weight_copies) - 1) < 1e-9);
-  });
+  }));
 }
 
 TEST(Gemm, NoCardBeatsPhysics) {
   for (const std::string& name : config_names("gpus")) {
     const Gpu gpu = load_gpu(name);
-    rc::check(name, [&] {
+    EXPECT_TRUE(rc::check(name, [&] {
       GemmShape s = any_shape();
       s.dtype = *rc::gen::element(DType::bf16, DType::fp8);
       const OpTime t = gemm_time(gpu, s);
       RC_ASSERT(t.total >= gemm_floor_us(gpu, s));
       RC_ASSERT(t.total >= t.hbm);
       RC_ASSERT(std::isfinite(t.total) && t.compute > 0 && t.launch > 0);
-    });
+    }));
   }
 }
 
@@ -235,10 +235,10 @@ TEST(Gemm, FasterMemoryIsNeverSlower) {
   const Gpu gpu = load_gpu("h100-sxm");
   Gpu faster = gpu;
   faster.hbm_gb_s.value *= 1.4;
-  rc::check([&] {
+  EXPECT_TRUE(rc::check([&] {
     const GemmShape s = any_shape();
     RC_ASSERT(us(faster, s) <= us(gpu, s));
-  });
+  }));
 }
 
 }  // namespace

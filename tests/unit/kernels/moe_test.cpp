@@ -52,7 +52,7 @@ TEST(ExpertLoad, ARankHoldsItsShareOfBalancedWork) {
 }
 
 TEST(ExpertLoad, APowerLawConservesAssignmentsAndLeavesTheHeaviestRankMore) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     MoeShape s = layer(*rc::gen::inRange<std::int64_t>(1, 20000));
     s.power_law = *rc::gen::element(1.01, 1.2);
     RC_ASSERT(std::abs(expert_load(s).rows() - static_cast<double>(s.tokens) * s.top_k) < 1e-6);
@@ -60,7 +60,7 @@ TEST(ExpertLoad, APowerLawConservesAssignmentsAndLeavesTheHeaviestRankMore) {
     const double mean = static_cast<double>(s.tokens) * s.top_k / s.ep;
     RC_ASSERT(expert_load(s).rows() >= mean - 1e-6);
     RC_ASSERT(expert_load(s).touched() <= 64.0 / s.ep + 1e-9);
-  });
+  }));
 }
 
 TEST(ExpertLoad, TheSteeperTheLawTheMoreUnequal) {
@@ -74,7 +74,7 @@ TEST(ExpertLoad, TheSteeperTheLawTheMoreUnequal) {
 }
 
 TEST(ExpertLoad, DrawnExpertsConserveAssignmentsAndOverlapAsTokensAgree) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     MoeShape s = layer(*rc::gen::inRange<std::int64_t>(1, 5000));
     s.experts = *rc::gen::element(4, 8, 64, 256);
     s.top_k = *rc::gen::inRange(1, 5);
@@ -85,7 +85,7 @@ TEST(ExpertLoad, DrawnExpertsConserveAssignmentsAndOverlapAsTokensAgree) {
     RC_ASSERT(std::abs(load.rows() * s.ep - assignments) < 1e-6 * assignments);
     RC_ASSERT(load.touched() * s.ep <= std::min<double>(assignments, s.experts) * (1 + 1e-9));
     RC_ASSERT(load.touched() * s.ep >= s.top_k * (1 - 1e-9));
-  });
+  }));
 }
 
 TEST(ExpertLoad, OneTokenDrawsItsExpertsAndManyDrawAll) {
@@ -186,7 +186,7 @@ TEST(Moe, EightBitExpertsAreOutsideTheFit) {
 TEST(Moe, NoCardBeatsPhysics) {
   for (const std::string& name : config_names("gpus")) {
     const Gpu gpu = load_gpu(name);
-    rc::check(name, [&] {
+    EXPECT_TRUE(rc::check(name, [&] {
       MoeShape s = layer(*rc::gen::inRange<std::int64_t>(1, 30000));
       s.hidden = 64 * *rc::gen::inRange(1, 128);
       s.expert_width = 64 * *rc::gen::inRange(1, 256);
@@ -197,7 +197,7 @@ TEST(Moe, NoCardBeatsPhysics) {
       const OpTime t = moe_time(gpu, s);
       RC_ASSERT(t.total >= moe_floor_us(gpu, s));
       RC_ASSERT(std::isfinite(t.total) && t.hbm > 0 && t.compute > 0);
-    });
+    }));
   }
 }
 

@@ -42,7 +42,7 @@ std::vector<FlashForward::Cta> all_ctas(const FlashForward& f) {
 }
 
 TEST(FlashProgram, EveryNumberingVisitsEveryRowHeadAndSplitOnce) {
-  rc::check("numbering", [] {
+  EXPECT_TRUE(rc::check("numbering", [] {
     FlashForward f;
     f.problem = test::random_problem();
     f.tile = {*rc::gen::element(16, 64), 32};
@@ -68,11 +68,11 @@ TEST(FlashProgram, EveryNumberingVisitsEveryRowHeadAndSplitOnce) {
       expected += static_cast<std::size_t>(tiles_of(f.problem.sequences[s].queries * f.group(), f.tile.m) *
                                            f.heads() * f.splits_of(static_cast<std::int64_t>(s)));
     RC_ASSERT(seen.size() == expected);
-  });
+  }));
 }
 
 TEST(FlashProgram, ATileIsMaskedExactlyIfSomeOfItsScoresAre) {
-  rc::check("masked tiles", [] {
+  EXPECT_TRUE(rc::check("masked tiles", [] {
     FlashForward f;
     f.problem = test::random_problem();
     f.tile = {*rc::gen::element(16, 64), *rc::gen::element(16, 48)};
@@ -91,11 +91,11 @@ TEST(FlashProgram, ATileIsMaskedExactlyIfSomeOfItsScoresAre) {
         RC_ASSERT((t >= c.masked_from || t < c.masked_until) == !all_seen);
       }
     }
-  });
+  }));
 }
 
 TEST(FlashProgram, VisiblePairsEqualCountingThem) {
-  rc::check("visible_pairs", [] {
+  EXPECT_TRUE(rc::check("visible_pairs", [] {
     const AttentionProblem p = test::random_problem();
     double flops = 0;
     for (const AttentionSequence& s : p.sequences) {
@@ -109,15 +109,15 @@ TEST(FlashProgram, VisiblePairsEqualCountingThem) {
       flops += 2.0 * static_cast<double>(pairs) * p.q_heads * (p.head_dim + p.v_head_dim);
     }
     RC_ASSERT(p.useful_flops() == flops);
-  });
+  }));
 }
 
 TEST(FlashProgram, UsefulWorkNeverExceedsWhatIsExecuted) {
-  rc::check("useful <= executed", [] {
+  EXPECT_TRUE(rc::check("useful <= executed", [] {
     const AttentionProblem p = test::random_problem();
     for (const FlashLaunch& launch : {fa2::launch(p, kA100), fa3::launch(p, kH100)})
       RC_ASSERT(p.useful_flops() <= static_cast<double>(totals_of(launch.forward).mma_flops));
-  });
+  }));
 }
 
 TEST(FlashProgram, AThousandTokenPromptOnThePagedFa2Kernel) {
