@@ -96,7 +96,7 @@ expect 2 "--gpu is missing" explain tier --model llama-3.1-8b
 expect 2 "expected at least 1" explain tier --model llama-3.1-8b --gpu h100-sxm --context 0
 expect 2 "expected at least 1" explain swap --model llama-3.1-8b --gpu h100-sxm --context 0
 # Latents of MLA are one per rank: eight times 274.5 MiB move.
-expect 0 "2.1 GiB" explain tier --model deepseek-v3 --gpu h100-sxm --tp 8 --context 4k
+expect 0 "2.14 GiB" explain tier --model deepseek-v3 --gpu h100-sxm --tp 8 --context 4k
 expect 0 "recompute" explain swap --model opt-13b --gpu a100-sxm-40g --engine vllm-0.6 --context 512
 expect 2 "expected block or layer" explain swap --model opt-13b --gpu a100-sxm-40g --copy-unit page
 expect 0 "pcie5-h100" list tiers
