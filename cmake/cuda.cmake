@@ -3,7 +3,10 @@
 # nvcc runs as custom commands rather than as a CMake language: CMake 3.22 to 3.25 know neither CUDA 13 nor
 # sm_90a, and what ptxas says about each kernel is kept for tests/cuda.
 set(TESSERA_CUDA AUTO CACHE STRING "CUDA kernels: AUTO (where nvcc is), ON (or fail), OFF")
-set(TESSERA_CUDA_ARCHITECTURES 80 86 89 90a 100 CACHE STRING "compute capabilities to compile for")
+set(TESSERA_CUDA_TARGETS 80 86 89 90a 100 120 CACHE STRING "compute capabilities to compile for")
+# The kernels need nothing newer than 8.0, so this PTX lets the driver compile them for any card without a
+# target of its own.
+set(TESSERA_CUDA_PTX 80 CACHE STRING "compute capabilities to keep PTX of")
 
 set(cuda_missing "")
 if(TESSERA_CUDA STREQUAL OFF)
@@ -25,7 +28,7 @@ else()
     elseif(NOT cuda_version)
       set(cuda_missing "${TESSERA_NVCC} does not run")
     elseif(cuda_version VERSION_LESS "V12.8")
-      set(cuda_missing "nvcc ${cuda_version} is older than 12.8, the first for sm_100")
+      set(cuda_missing "nvcc ${cuda_version} is older than 12.8, the first for sm_100 and sm_120")
     endif()
   endif()
 endif()
@@ -41,12 +44,15 @@ if(cuda_missing)
   return()
 endif()
 
-string(REPLACE ";" " sm_" architectures "${TESSERA_CUDA_ARCHITECTURES}")
-message(STATUS "CUDA kernels: nvcc ${cuda_version} for sm_${architectures}")
+string(REPLACE ";" " sm_" architectures "${TESSERA_CUDA_TARGETS}")
+message(STATUS "CUDA kernels: nvcc ${cuda_version} for sm_${architectures}, PTX ${TESSERA_CUDA_PTX}")
 set(cuda_flags -std=c++20 -O3 --expt-relaxed-constexpr -ccbin ${CMAKE_CXX_COMPILER}
   -Xcompiler=-Wall,-Wextra -Xptxas=-v -I${PROJECT_SOURCE_DIR})
-foreach(architecture ${TESSERA_CUDA_ARCHITECTURES})
+foreach(architecture ${TESSERA_CUDA_TARGETS})
   list(APPEND cuda_flags -gencode=arch=compute_${architecture},code=sm_${architecture})
+endforeach()
+foreach(architecture ${TESSERA_CUDA_PTX})
+  list(APPEND cuda_flags -gencode=arch=compute_${architecture},code=compute_${architecture})
 endforeach()
 
 file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu)

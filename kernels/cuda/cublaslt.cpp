@@ -78,9 +78,20 @@ class Loaded final : public CublasLt {
   using Shape = std::tuple<std::int64_t, std::int64_t, std::int64_t, Float16>;
 
   const Plan& plan_of(const measure::Product& p) {
-    const auto [at, is_new] = plans_.try_emplace(Shape{p.m, p.n, p.k, p.format});
-    Plan& plan = at->second;
-    if (!is_new) return plan;
+    const Shape shape{p.m, p.n, p.k, p.format};
+    if (const auto at = plans_.find(shape); at != plans_.end()) return at->second;
+    // Kept only once it is whole: a half-built one would be taken for a plan the next time.
+    Plan plan;
+    try {
+      describe(plan, p);
+      choose(plan, p);
+      return plans_.emplace(shape, plan).first->second;
+    } catch (...) {
+      release(plan);
+      throw;
+    }
+  }
+  void describe(Plan& plan, const measure::Product& p) const {
     const cudaDataType_t type = p.format == Float16::bf16 ? CUDA_R_16BF : CUDA_R_16F;
     const auto m = static_cast<std::uint64_t>(p.m), n = static_cast<std::uint64_t>(p.n);
     const auto k = static_cast<std::uint64_t>(p.k);
@@ -91,27 +102,26 @@ class Loaded final : public CublasLt {
     check(lt_.layout_create(&plan.b, type, k, n, p.k), "describing W");
     check(lt_.layout_create(&plan.a, type, k, m, p.k), "describing x");
     check(lt_.layout_create(&plan.c, type, n, m, p.n), "describing y");
+  }
+  void choose(Plan& plan, const measure::Product& p) const {
     cublasLtMatmulPreference_t preference = nullptr;
     check(lt_.preference_create(&preference), "asking for an algorithm");
-    check(lt_.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspaceBytes,
-                             sizeof kWorkspaceBytes),
-          "asking for an algorithm");
+    cublasStatus_t status = lt_.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                               &kWorkspaceBytes, sizeof kWorkspaceBytes);
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
-    const cublasStatus_t status =
-        lt_.heuristic(handle_, plan.operation, plan.b, plan.a, plan.c, plan.c, preference, 1, &found, &count);
+    if (status == CUBLAS_STATUS_SUCCESS)
+      status = lt_.heuristic(handle_, plan.operation, plan.b, plan.a, plan.c, plan.c, preference, 1, &found,
+                             &count);
     lt_.preference_destroy(preference);
-    if (status != CUBLAS_STATUS_SUCCESS || count == 0) {
-      release(plan);
-      plans_.erase(at);
+    if (status != CUBLAS_STATUS_SUCCESS || count == 0)
       throw RunError(fmt::format("cuBLASLt has no algorithm for m {} n {} k {}", p.m, p.n, p.k));
-    }
     plan.algorithm = found.algo;
-    return plan;
   }
   void release(const Plan& plan) const {
-    lt_.layout_destroy(plan.a), lt_.layout_destroy(plan.b), lt_.layout_destroy(plan.c);
-    lt_.operation_destroy(plan.operation);
+    for (const cublasLtMatrixLayout_t layout : {plan.a, plan.b, plan.c})
+      if (layout != nullptr) lt_.layout_destroy(layout);
+    if (plan.operation != nullptr) lt_.operation_destroy(plan.operation);
   }
 
   void* library_;

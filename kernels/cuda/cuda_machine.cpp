@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/cublaslt.hpp"
 #include "kernels/measure/machine.hpp"
+#include "kernels/measure/time_rounds.hpp"
 #include "models/base/error.hpp"
 
 namespace tessera::measure {
@@ -24,6 +25,11 @@ constexpr std::array<Launcher, sizeof...(kAt)> launchers(std::index_sequence<kAt
   return {&cuda::launch_kernel<std::tuple_element_t<kAt, cuda::Kernels>>...};
 }
 constexpr auto kLaunchers = launchers(std::make_index_sequence<cuda::kKernelCount>());
+
+struct GraphEnd {
+  void operator()(cudaGraphExec_t graph) const { cudaGraphExecDestroy(graph); }
+};
+using ReadyGraph = std::unique_ptr<std::remove_pointer_t<cudaGraphExec_t>, GraphEnd>;
 
 class CudaMachine final : public Machine {
  public:
@@ -67,8 +73,7 @@ class CudaMachine final : public Machine {
 
   // Cycles of an SM against nanoseconds of the card's timer, over a kernel of some milliseconds.
   double clock_mhz() override {
-    if (clock_.count() == 0) clock_ = Buffer<std::int64_t>(*this, 2);
-    launch<cuda::ClockKernel>({1, cuda::ClockKernel::kThreads, 0}, {clock_.get(), 2'000'000});
+    spin_cycles(2'000'000);
     const std::vector<std::int64_t> ran = clock_.read(0, 2);  // cycles, nanoseconds
     return 1e3 * static_cast<double>(ran[0]) / static_cast<double>(std::max<std::int64_t>(1, ran[1]));
   }
@@ -105,45 +110,77 @@ class CudaMachine final : public Machine {
 
   std::vector<double> time_ms(const Timing& timing,
                               const std::function<void(std::int64_t)>& enqueue) override {
-    const auto all = [&] {
+    const std::function<void()> all = [&] {
       for (std::int64_t op = 0; op < timing.ops; ++op) enqueue(op);
     };
     all();  // what is set up on first use is set up outside the capture
     finish();
-    cudaGraphExec_t ready = nullptr;
+    ReadyGraph ready;
     if (timing.graph) {
-      cudaGraph_t graph = nullptr;
-      check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "capturing a graph");
-      try {
-        all();
-      } catch (...) {
-        cudaStreamEndCapture(stream_, &graph);
-        if (graph != nullptr) cudaGraphDestroy(graph);
-        throw;
+      ready = captured(all);
+      check(cudaGraphUpload(ready.get(), stream_), "preparing a graph");
+    }
+    struct Card {
+      CudaMachine& machine;
+      cudaGraphExec_t graph;
+      const std::function<void()>& enqueue;
+
+      void spin(double us) const {
+        machine.spin_cycles(static_cast<std::int64_t>(us * machine.attribute(cudaDevAttrClockRate) / 1e3));
       }
-      check(cudaStreamEndCapture(stream_, &graph), "capturing a graph");
-      const cudaError_t error = cudaGraphInstantiate(&ready, graph, 0);
-      cudaGraphDestroy(graph);
-      check(error, "preparing a graph");
-    }
-    std::vector<double> times;
-    for (int i = 0; i < timing.warmup + timing.repeats; ++i) {
-      check(cudaEventRecord(begin_, stream_), "recording an event");
-      if (timing.graph)
-        check(cudaGraphLaunch(ready, stream_), "launching a graph");
-      else
-        all();
-      check(cudaEventRecord(end_, stream_), "recording an event");
-      check(cudaEventSynchronize(end_), "running on the GPU");
-      float ms = 0;
-      check(cudaEventElapsedTime(&ms, begin_, end_), "reading a time");
-      if (i >= timing.warmup) times.push_back(static_cast<double>(ms) / static_cast<double>(timing.ops));
-    }
-    if (ready != nullptr) cudaGraphExecDestroy(ready);
-    return times;
+      void record_begin() const {
+        check(cudaEventRecord(machine.begin_, machine.stream_), "recording an event");
+      }
+      void record_end() const { check(cudaEventRecord(machine.end_, machine.stream_), "recording an event"); }
+      void enqueue_round() const {
+        if (graph != nullptr)
+          check(cudaGraphLaunch(graph, machine.stream_), "launching a graph");
+        else
+          enqueue();
+      }
+      [[nodiscard]] bool begun() const {
+        const cudaError_t error = cudaEventQuery(machine.begin_);
+        if (error == cudaErrorNotReady) {
+          cudaGetLastError();  // no error, but the next launch would report it
+          return false;
+        }
+        check(error, "asking for an event");
+        return true;
+      }
+      [[nodiscard]] double wait_ms() const {
+        check(cudaEventSynchronize(machine.end_), "running on the GPU");
+        float ms = 0;
+        check(cudaEventElapsedTime(&ms, machine.begin_, machine.end_), "reading a time");
+        return ms;
+      }
+    };
+    return time_rounds(Card{*this, ready.get(), all}, timing);
   }
 
  private:
+  ReadyGraph captured(const std::function<void()>& enqueue) {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "capturing a graph");
+    try {
+      enqueue();
+    } catch (...) {
+      cudaStreamEndCapture(stream_, &graph);
+      if (graph != nullptr) cudaGraphDestroy(graph);
+      throw;
+    }
+    check(cudaStreamEndCapture(stream_, &graph), "capturing a graph");
+    cudaGraphExec_t ready = nullptr;
+    const cudaError_t error = cudaGraphInstantiate(&ready, graph, 0);
+    cudaGraphDestroy(graph);
+    check(error, "preparing a graph");
+    return ReadyGraph(ready);
+  }
+
+  void spin_cycles(std::int64_t cycles) {
+    if (clock_.count() == 0) clock_ = Buffer<std::int64_t>(*this, 2);
+    launch<cuda::ClockKernel>({1, cuda::ClockKernel::kThreads, 0}, {clock_.get(), cycles});
+  }
+
   static double attribute(cudaDeviceAttr which) {
     int value = 0;
     check(cudaDeviceGetAttribute(&value, which, 0), "asking the GPU for a clock");

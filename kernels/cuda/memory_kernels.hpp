@@ -41,8 +41,9 @@ struct StreamKernel {
   }
 };
 
-// Reads `rounds` times through one footprint; every CTA starts elsewhere in it. Past L1, so that what is
-// measured is L2 while the footprint fits, HBM beyond.
+// Every CTA reads `tiles_per_cta` tiles of one footprint, round and round. Their starts are spread evenly over
+// it, so that a tile is read again only after the others have been: what is measured is L2 while the footprint
+// fits, HBM beyond. Past L1.
 struct FootprintKernel {
   static constexpr int kThreads = 256;
   static constexpr int kUnrolled = 4;  // loads on their way a thread
@@ -58,7 +59,7 @@ struct FootprintKernel {
   TESSERA_KERNEL static void run(Lane& lane, const Arguments& a) {
     const std::int64_t tile = kThreads * kUnrolled, tiles = a.chunks / tile;
     std::uint32_t sum = 0;
-    std::int64_t at = lane.block() * a.tiles_per_cta % tiles;
+    std::int64_t at = lane.block() * tiles / lane.blocks();
     for (std::int64_t i = 0; i < a.tiles_per_cta; ++i) {
       const Chunk* const from = a.from + at * tile + lane.thread();
       TESSERA_UNROLL

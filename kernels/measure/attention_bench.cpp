@@ -42,9 +42,11 @@ Bench::Work flash_work(const Point& point) {
   double queries = 0;
   for (const AttentionSequence& s : p.sequences) queries += static_cast<double>(s.queries);
   const double token = 2.0 * p.head_dim;
-  return {.bytes = token * (2 * p.kv_heads * keys_read(p) + 2 * p.q_heads * queries),
+  const double bytes = token * (2 * p.kv_heads * keys_read(p) + 2 * p.q_heads * queries);
+  return {.bytes = bytes,
           .flops = p.useful_flops(),
           .footprint = flash_bytes(p),
+          .touched = bytes,  // of a cache behind a window only its end
           .host_flops = checked_flops(p)};
 }
 
@@ -66,7 +68,7 @@ Sample run_calls(Machine& machine, std::vector<Call>& calls, const Settings& set
 Sample run_flash(Machine& machine, const Point& point, const Settings& settings) {
   const AttentionProblem p = attention_problem(point);
   const DeviceInfo device = machine.info();
-  const std::int64_t copies = copies_past_l2(device, flash_bytes(p), point.copies, 16);
+  const std::int64_t copies = sets_of_buffers(device, flash_work(point), point.copies);
   std::vector<FlashCall> calls;
   for (std::int64_t i = 0; i < copies; ++i)
     calls.emplace_back(machine, p, flash_card(device), format_of(point.text("attn_dtype")),
@@ -98,7 +100,7 @@ Bench::Work standard_work(const Point& point) {
 Sample run_standard(Machine& machine, const Point& point, const Settings& settings) {
   const AttentionProblem p = standard_problem(point);
   const DeviceInfo device = machine.info();
-  const std::int64_t copies = copies_past_l2(device, standard_bytes(p), point.copies, 8);
+  const std::int64_t copies = sets_of_buffers(device, standard_work(point), point.copies);
   std::vector<StandardCall> calls;
   for (std::int64_t i = 0; i < copies; ++i)
     calls.emplace_back(machine, p, standard_options(device),

@@ -15,7 +15,8 @@ Bench::Work work(const Point& p) {
   const auto k = static_cast<double>(p.number("k"));
   return {.bytes = 2 * (m * k + n * k + m * n),
           .flops = 2 * m * n * k,
-          .footprint = 2 * (m * k + n * k + m * n),
+          .footprint = 2 * n * k,  // W; x and y are the same for all
+          .shared = 2 * (m * k + m * n),
           .host_flops = kCheckedElements * k * 40};
 }
 
@@ -26,7 +27,7 @@ Sample run(Machine& machine, const Point& point, const Settings& settings) {
   if (sample.source.empty()) throw RunError(why);
   const std::int64_t m = point.number("m"), n = point.number("n"), k = point.number("k");
   const cuda::Float16 format = format_of(point.text("gemm_dtype"));
-  sample.copies = copies_past_l2(machine.info(), work(point).footprint, point.copies);
+  sample.copies = sets_of_buffers(machine.info(), work(point), point.copies);
   const RandomTensor x(machine, m * k, format, settings.seed);
   std::vector<RandomTensor> weights;
   for (std::int64_t i = 0; i < sample.copies; ++i)

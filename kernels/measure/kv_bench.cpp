@@ -33,7 +33,7 @@ Sample run_gather(Machine& machine, const Point& point, const Settings& settings
   const DeviceInfo device = machine.info();
   Sample sample;
   sample.source = "tessera_gather";
-  sample.copies = copies_past_l2(device, static_cast<double>(blocks * block), point.copies);
+  sample.copies = sets_of_buffers(device, gather_work(point), point.copies);
   std::vector<Source> from;
   for (std::int64_t i = 0; i < sample.copies; ++i)
     from.emplace_back(machine, blocks * block, seed_of(settings, i));
@@ -58,7 +58,7 @@ Sample run_block_copy(Machine& machine, const Point& point, const Settings& sett
   const std::int64_t chunks = block / 16;
   Sample sample;
   sample.source = "tessera_block_copy";
-  sample.copies = copies_past_l2(machine.info(), 2.0 * static_cast<double>(blocks * block), point.copies);
+  sample.copies = sets_of_buffers(machine.info(), block_copy_work(point), point.copies);
   // A pool of twice the blocks: the first half of a random order is copied onto the second.
   const std::vector<std::int32_t> order = shuffled(2 * blocks, settings.seed);
   std::vector<std::int32_t> pairs;
@@ -67,27 +67,22 @@ Sample run_block_copy(Machine& machine, const Point& point, const Settings& sett
     pairs.push_back(order[static_cast<std::size_t>(blocks + i)]);
   }
   const auto list = uploaded<std::int32_t>(machine, pairs);
-  std::vector<Source> from;
-  std::vector<Buffer<Chunk>> to;
-  for (std::int64_t i = 0; i < sample.copies; ++i) {
-    from.emplace_back(machine, 2 * blocks * block, seed_of(settings, i));
-    to.emplace_back(machine, 2 * blocks * chunks);
-  }
+  std::vector<Source> pools;
+  for (std::int64_t i = 0; i < sample.copies; ++i)
+    pools.emplace_back(machine, 2 * blocks * block, seed_of(settings, i));
   const ElementwiseProgram program{.elements = blocks * block / 2};
   const auto enqueue = [&](std::int64_t op) {
-    const auto i = static_cast<std::size_t>(op % sample.copies);
+    Chunk* const pool = pools[static_cast<std::size_t>(op % sample.copies)].get();
     machine.launch<cuda::BlockCopyKernel>({program.ctas(), cuda::BlockCopyKernel::kThreads, 0},
-                                          {program, from[i].get(), to[i].get(), list.get(), chunks});
+                                          {program, pool, pool, list.get(), chunks});
   };
-  to[0].poison();
-  enqueue(0);
+  enqueue(0);  // over other random numbers
   machine.finish();
   for (const std::int64_t i : {std::int64_t{0}, blocks / 2, blocks - 1})
     for (const std::int64_t at : {std::int64_t{0}, chunks - 1}) {
       const std::int64_t source = pairs[static_cast<std::size_t>(2 * i)];
       const std::int64_t target = pairs[static_cast<std::size_t>(2 * i + 1)];
-      sample.error = std::max(sample.error,
-                              difference(to[0], target * chunks + at, from[0].tensor, source * chunks + at));
+      sample.worse(difference(pools[0].chunk(target * chunks + at), pools[0].tensor, source * chunks + at));
     }
   sample.times_ms = machine.time_ms(timing_of(settings, sample.copies), enqueue);
   sample.results = {gb_s(block_copy_work(point).bytes, sample.median_ms())};

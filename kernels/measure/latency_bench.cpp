@@ -3,7 +3,9 @@
 //   latency     one thread follows pointers `stride_bytes` apart through `footprint_bytes` from one SM: L1
 //   where
 //               through_l1 is 1, near and far L2 slices, HBM, TLB misses where the stride is a page
-//   launch      an empty kernel, one after another on a stream or as nodes of a graph
+//   launch      an empty kernel, one after another: on a stream as fast as the host enqueues them, or as
+//   nodes
+//               of a graph as fast as the card takes them
 //   host_copy   pinned host memory to or from the card
 #include "kernels/measure/memory_bench.hpp"
 
@@ -50,7 +52,7 @@ Sample run_latency(Machine& machine, const Point& point, const Settings& setting
   const std::int64_t stride = point.number("stride_bytes") / 8, words = point.number("footprint_bytes") / 8;
   const std::int64_t places = words / stride;
   const DeviceInfo device = machine.info();
-  copies_past_l2(device, bytes_of(point, "footprint_bytes"), 1);
+  sets_of_buffers(device, latency_work(point), 1);
   if (point.number("sm") >= device.sms)
     throw RunError(fmt::format("sm {}: the card has {}", point.number("sm"), device.sms));
   Buffer<std::uint64_t> chain(machine, words);
@@ -96,7 +98,7 @@ Sample run_latency(Machine& machine, const Point& point, const Settings& setting
     each.clear();
     for (const std::int32_t c : cycles.read(0, kSamples)) each.push_back(c);
     for (std::int64_t step = 0; step < warm + 2 * kSamples; ++step) at = next[static_cast<std::size_t>(at)];
-    if (last.read(0, 1)[0] != static_cast<std::uint64_t>(at * stride)) sample.error = INFINITY;
+    sample.worse(last.read(0, 1)[0] == static_cast<std::uint64_t>(at * stride) ? 0 : INFINITY);
   }
   // Reading the clock costs some cycles in every sample, so levels are set relative to their mean.
   const TwoLevels levels = two_levels(each);
@@ -116,7 +118,7 @@ Sample run_launch(Machine& machine, const Point& point, const Settings& settings
   sample.source = "tessera_empty";
   const bool graph = point.text("mode") == "graph";
   sample.times_ms = machine.time_ms(
-      {settings.warmup, settings.repeats, point.number("launches"), graph}, [&](std::int64_t) {
+      {settings.warmup, settings.repeats, point.number("launches"), graph, graph}, [&](std::int64_t) {
         machine.launch<cuda::EmptyKernel>({1, cuda::EmptyKernel::kThreads, 0}, {0});
       });
   return sample;
@@ -130,25 +132,28 @@ Work host_copy_work(const Point& p) {
 Sample run_host_copy(Machine& machine, const Point& point, const Settings& settings) {
   const std::int64_t bytes = point.number("bytes"), chunks = bytes / 16;
   const bool down = point.text("direction") == "to_device";
-  copies_past_l2(machine.info(), static_cast<double>(bytes), 1);
-  Source source(machine, bytes, settings.seed);
-  Buffer<Chunk> pinned(machine, chunks, Where::pinned_host), device(machine, chunks);
-  machine.copy(pinned.get(), source.get(), bytes);
+  sets_of_buffers(machine.info(), host_copy_work(point), 1);
+  Source device(machine, bytes, settings.seed);
+  Buffer<Chunk> pinned(machine, chunks, Where::pinned_host);
+  if (down) machine.copy(pinned.get(), device.get(), bytes);
   machine.finish();
-  device.poison();
+  // What was drawn lies where the copy comes from, and nowhere else.
+  if (down)
+    device.tensor.poison();
+  else
+    std::fill_n(reinterpret_cast<std::uint8_t*>(pinned.get()), bytes, std::uint8_t{0xff});
   const auto enqueue = [&](std::int64_t) {
     if (down)
       machine.copy(device.get(), pinned.get(), bytes);
     else
-      machine.copy(pinned.get(), source.get(), bytes);
+      machine.copy(pinned.get(), device.get(), bytes);
   };
-  if (!down) std::fill_n(reinterpret_cast<std::uint8_t*>(pinned.get()), bytes, std::uint8_t{0xff});
   enqueue(0);
   machine.finish();
   Sample sample;
   sample.source = "cuda_memcpy";
   for (const std::int64_t at : {std::int64_t{0}, chunks / 2, chunks - 1})
-    sample.error = std::max(sample.error, difference(down ? device : pinned, at, source.tensor, at));
+    sample.worse(difference(down ? device.chunk(at) : pinned.get()[at], device.tensor, at));
   sample.times_ms = machine.time_ms({settings.warmup, settings.repeats, 1, false}, enqueue);
   sample.results = {gb_s(static_cast<double>(bytes), sample.median_ms())};
   return sample;

@@ -34,6 +34,7 @@ struct Timing {
   int repeats = 20;
   std::int64_t ops = 1;  // of one repeat, between two events
   bool graph = true;     // captured once and replayed; false: enqueued anew each time
+  bool queued = true;    // all is enqueued before the card starts; false: the host's time counts too
 };
 
 struct Product {  // C[m,n] = A[m,k] B[n,k]^T, all row-major 16-bit, fp32 sums
@@ -66,6 +67,10 @@ class Machine {
     launch(cuda::kernel_number<Kernel>(), grid, &arguments);
   }
   virtual void launch(int kernel, const cuda::Grid& grid, const void* arguments) = 0;
+
+  // Whether kernels still run, asked after an error: after some, nothing does until the process ends, and on
+  // a card this program was not compiled for nothing ever did. `why` says what is wrong.
+  bool runs_kernels(std::string& why);
 
   // Name of the library and algorithm, or why it cannot: "" and `why`.
   virtual std::string gemm_library(std::string& why) = 0;

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -56,8 +57,19 @@ int run(const Arguments& args) {
   for (const std::string& file : report.files) fmt::print("{}\n", file);
   if (report.left > 0) fmt::print(stderr, "the same command with --resume measures the rest\n");
   if (report.interrupted) return 130;
+  if (!report.lost.empty()) {
+    fmt::print(stderr, "tessera: the card runs no kernels any more: {}\n", report.lost);
+    return 1;
+  }
+  if (report.fruitless()) {
+    fmt::print(stderr, "tessera: nothing could be measured\n");
+    return 1;
+  }
   if (report.wrong > 0) {
-    fmt::print(stderr, "tessera: {} points gave wrong results; their rows carry a flag\n", report.wrong);
+    fmt::print(stderr,
+               "tessera: {} points gave wrong results; their rows carry a flag, and --resume measures "
+               "them again\n",
+               report.wrong);
     return 1;
   }
   return 0;
@@ -75,7 +87,10 @@ int main(int argc, char** argv) {
       "--out", args.out,
       "CSV to write (several kernels: OUT_KERNEL.csv each), or FOLDER/ for FOLDER/DEVICE/KERNEL.csv");
   app.add_option("--budget", args.budget_s, "seconds; points that would pass it are left")
-      ->check(CLI::Range(0.0, 1e7));
+      ->check(CLI::Range(0.0, 1e7))
+      ->check([](const std::string& text) {  // a range holds NaN, which is no budget and not "none"
+        return std::isnan(std::strtod(text.c_str(), nullptr)) ? "not a number of seconds" : "";
+      });
   app.add_flag("--dry-run", args.dry_run, "print the plan with estimated times; needs no GPU");
   app.add_flag("--resume", args.resume, "go on with the tables that are there");
   app.add_option("--date", args.date, "written into the rows (default: today)");
@@ -85,8 +100,8 @@ int main(int argc, char** argv) {
       "  tessera measure --plan quick --out h100.csv --budget 300\n"
       "  tessera measure --out validation/measurements/ --budget 1500 --resume   # start, or go on\n"
       "  tessera measure --plan my_plan.yaml --dry-run\n"
-      "Exit codes: 0 ok, 1 no GPU or wrong results, 2 bad usage or input, 130 interrupted (rows so far are "
-      "kept).");
+      "Exit codes: 0 ok, 1 no GPU, a card lost on the way, nothing measured or wrong results, 2 bad usage or "
+      "input, 130 interrupted. Rows so far are kept.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

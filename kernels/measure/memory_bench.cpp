@@ -24,38 +24,39 @@ cuda::Stream operation_of(const Point& p) {
 }
 
 Work hbm_work(const Point& p) {
-  const double bytes = bytes_of(p, "bytes"), copy = p.text("operation") == "copy" ? 2 : 1;
-  return {.bytes = copy * bytes, .footprint = 2 * bytes};
+  const double bytes = bytes_of(p, "bytes") * (operation_of(p) == cuda::Stream::copy ? 2 : 1);
+  return {.bytes = bytes, .footprint = bytes};
 }
 
 Sample run_hbm(Machine& machine, const Point& point, const Settings& settings) {
   const std::int64_t bytes = point.number("bytes"), chunks = bytes / 16;
   const DeviceInfo device = machine.info();
+  const cuda::Stream operation = operation_of(point);
+  const bool reads = operation != cuda::Stream::write, writes = operation != cuda::Stream::read;
   Sample sample;
   sample.source = "tessera_stream";
-  sample.copies = copies_past_l2(device, 2.0 * static_cast<double>(bytes), point.copies);
+  sample.copies = sets_of_buffers(device, hbm_work(point), point.copies);
   std::vector<Source> from;
   std::vector<Buffer<Chunk>> to;
-  for (std::int64_t i = 0; i < sample.copies; ++i) {
-    from.emplace_back(machine, bytes, seed_of(settings, i));
-    to.emplace_back(machine, chunks);
-  }
-  const cuda::Stream operation = operation_of(point);
+  for (std::int64_t i = 0; i < (reads ? sample.copies : 1); ++i)
+    from.emplace_back(machine, reads ? bytes : 16, seed_of(settings, i));
+  for (std::int64_t i = 0; i < (writes ? sample.copies : 1); ++i)
+    to.emplace_back(machine, writes ? chunks : 1);
   const ElementwiseProgram program{.elements = bytes / 2};
   const std::int64_t ctas = std::min(program.ctas(), device.sms * kCtasPerSm);
   const auto enqueue = [&](std::int64_t op) {
     const auto i = static_cast<std::size_t>(op % sample.copies);
-    machine.launch<cuda::StreamKernel>({ctas, cuda::StreamKernel::kThreads, 0},
-                                       {program, operation, from[i].get(), to[i].get()});
+    machine.launch<cuda::StreamKernel>(
+        {ctas, cuda::StreamKernel::kThreads, 0},
+        {program, operation, from[reads ? i : 0].get(), to[writes ? i : 0].get()});
   };
   to[0].poison();
   enqueue(0);
   machine.finish();
   for (const std::int64_t at : {std::int64_t{0}, chunks / 2, chunks - 1}) {
-    if (operation == cuda::Stream::copy)
-      sample.error = std::max(sample.error, difference(to[0], at, from[0].tensor, at));
-    if (operation == cuda::Stream::write && to[0].read(at, 1)[0].word[0] != static_cast<std::uint32_t>(at))
-      sample.error = INFINITY;
+    if (operation == cuda::Stream::copy) sample.worse(difference(to[0].read(at, 1)[0], from[0].tensor, at));
+    if (operation == cuda::Stream::write)
+      sample.worse(to[0].read(at, 1)[0].word[0] == static_cast<std::uint32_t>(at) ? 0 : INFINITY);
   }
   sample.times_ms = machine.time_ms(timing_of(settings, sample.copies), enqueue);
   sample.results = {gb_s(hbm_work(point).bytes, sample.median_ms())};
@@ -64,27 +65,32 @@ Sample run_hbm(Machine& machine, const Point& point, const Settings& settings) {
 
 // --- l2 ------------------------------------------------------------------------------------------
 
-constexpr std::int64_t kTilesPerCta = 64;
+constexpr std::int64_t kTilesPerCta = 64;  // and more where the grid would leave some of the footprint out
+
+std::int64_t tiles_per_cta(std::int64_t tiles, std::int64_t ctas) {
+  return std::max(kTilesPerCta, ceil_div(tiles, ctas));
+}
 
 Work l2_work(const Point& p) {
-  return {.bytes = 132.0 * kCtasPerSm * kTilesPerCta * kFootprintTile * 16,
-          .footprint = bytes_of(p, "bytes")};
+  const double bytes = bytes_of(p, "bytes");
+  return {.bytes = std::max(bytes, 132.0 * kCtasPerSm * kTilesPerCta * kFootprintTile * 16),
+          .footprint = bytes};
 }
 
 Sample run_l2(Machine& machine, const Point& point, const Settings& settings) {
   const std::int64_t tiles = std::max<std::int64_t>(1, point.number("bytes") / (kFootprintTile * 16));
   const DeviceInfo device = machine.info();
-  copies_past_l2(device, bytes_of(point, "bytes"), 1);
+  sets_of_buffers(device, l2_work(point), 1);
   const Source from(machine, tiles * kFootprintTile * 16, settings.seed);
   Buffer<Chunk> sink(machine, 1);
-  const std::int64_t ctas = device.sms * kCtasPerSm;
+  const std::int64_t ctas = device.sms * kCtasPerSm, each = tiles_per_cta(tiles, ctas);
   Sample sample;
   sample.source = "tessera_footprint";
   sample.times_ms = machine.time_ms(timing_of(settings, 1), [&](std::int64_t) {
     machine.launch<cuda::FootprintKernel>({ctas, cuda::FootprintKernel::kThreads, 0},
-                                          {from.get(), tiles * kFootprintTile, kTilesPerCta, sink.get()});
+                                          {from.get(), tiles * kFootprintTile, each, sink.get()});
   });
-  const double bytes = static_cast<double>(ctas * kTilesPerCta * kFootprintTile) * 16;
+  const double bytes = static_cast<double>(ctas * each * kFootprintTile) * 16;
   sample.results = {gb_s(bytes, sample.median_ms())};
   return sample;
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/measure/point.hpp"
 #include "kernels/measure/tensors.hpp"
@@ -25,14 +26,19 @@ inline std::uint64_t seed_of(const Settings& settings, std::int64_t i) {
 struct Source {
   Source(Machine& machine, std::int64_t bytes, std::uint64_t seed)
       : tensor(machine, bytes / 2, cuda::Float16::bf16, seed) {}
-  [[nodiscard]] const Chunk* get() const { return reinterpret_cast<const Chunk*>(tensor.get()); }
+  [[nodiscard]] Chunk* get() const { return reinterpret_cast<Chunk*>(tensor.get()); }
+  // What lies there now.
+  [[nodiscard]] Chunk chunk(std::int64_t at) const {
+    const auto halves = tensor.read(at * cuda::kChunkHalves, cuda::kChunkHalves);
+    Chunk read;
+    std::memcpy(&read, halves.data(), sizeof read);
+    return read;
+  }
   RandomTensor tensor;
 };
 
-// Largest difference between what lies in `to` from chunk `at` on and the source's numbers from `from` on.
-inline double difference(const Buffer<Chunk>& to, std::int64_t at, const RandomTensor& source,
-                         std::int64_t from) {
-  const Chunk chunk = to.read(at, 1)[0];
+// Largest difference between a chunk and the source's numbers from chunk `from` on.
+inline double difference(const Chunk& chunk, const RandomTensor& source, std::int64_t from) {
   double worst = 0;
   for (int i = 0; i < cuda::kChunkHalves; ++i) {
     const auto bits = static_cast<std::uint16_t>(chunk.word[i / 2] >> (i % 2 * 16));

@@ -40,6 +40,8 @@ bool Point::has(std::string_view column) const {
 
 std::string Point::key() const { return fmt::format("{} copies {}", fmt::join(cells, " "), copies); }
 
+bool Sample::wrong(const Bench& bench) const { return error && !(*error <= bench.tolerance); }
+
 double Sample::quantile_ms(double q) const {
   TESSERA_CHECK(!times_ms.empty(), "a measured point has times");
   std::vector<double> sorted = times_ms;
@@ -50,17 +52,25 @@ double Sample::quantile_ms(double q) const {
   return sorted[low] + (rank - static_cast<double>(low)) * (sorted[high] - sorted[low]);
 }
 
-std::int64_t copies_past_l2(const DeviceInfo& device, double bytes, std::int64_t asked, std::int64_t most) {
-  const double room = 0.8 * static_cast<double>(device.memory_bytes);
-  const auto fit = static_cast<std::int64_t>(room / std::max(1.0, bytes));
-  if (fit < std::max<std::int64_t>(1, asked))
+double sets_past_l2(double l2_bytes, const Bench::Work& work) {
+  const double touched = work.touched > 0 ? work.touched : work.footprint;
+  return std::ceil(2 * l2_bytes / std::max(1.0, touched)) + 1;
+}
+
+std::int64_t sets_of_buffers(const DeviceInfo& device, const Bench::Work& work, std::int64_t asked) {
+  const double room = 0.8 * static_cast<double>(device.memory_bytes) - work.shared;
+  const double fit = std::floor(room / std::max(1.0, work.footprint));
+  const auto least = static_cast<double>(std::max<std::int64_t>(1, asked));
+  if (fit < least)
     throw RunError(fmt::format("needs {} of memory, the card has {}",
-                               human_bytes(bytes * static_cast<double>(std::max<std::int64_t>(1, asked))),
+                               human_bytes(work.footprint * least + work.shared),
                                human_bytes(static_cast<double>(device.memory_bytes))));
   if (asked > 0) return asked;
-  const auto wanted =
-      static_cast<std::int64_t>(std::ceil(2.0 * static_cast<double>(device.l2_bytes) / std::max(1.0, bytes)));
-  return std::min({wanted + 1, most, fit});
+  const double wanted = std::min(fit, sets_past_l2(static_cast<double>(device.l2_bytes), work));
+  if (wanted > static_cast<double>(kMostSets))
+    throw RunError(
+        fmt::format("too small to pass the L2: takes {:.0f} sets of buffers, at most {}", wanted, kMostSets));
+  return static_cast<std::int64_t>(wanted);
 }
 
 Timing timing_of(const Settings& settings, std::int64_t copies) {

@@ -4,7 +4,9 @@
 // registry in benches.cpp lists them; adding a kernel is a bench in a *_bench.cpp and one line there.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,9 +39,12 @@ struct Sample {
   std::string source;            // kernel_source
   std::vector<double> times_ms;  // of one op, one for each repeat
   std::int64_t copies = 1;
-  double error = 0;             // against the host reference, relative, in the Euclidean norm
+  // Against the host reference, relative, in the Euclidean norm; none where nothing was checked.
+  std::optional<double> error;
   std::vector<double> results;  // one for each of bench->results
 
+  void worse(double off) { error = std::max(error.value_or(0), off); }
+  [[nodiscard]] bool wrong(const Bench& bench) const;
   [[nodiscard]] double median_ms() const { return quantile_ms(0.5); }
   [[nodiscard]] double quantile_ms(double q) const;  // linear between ranks; needs a time
 };
@@ -52,7 +57,9 @@ struct Bench {
   // Bytes and FLOPs of one op, for the estimate of how long a point takes, and the memory it needs.
   struct Work {
     double bytes = 0, flops = 0;
-    double footprint = 0;   // of one set of buffers
+    double footprint = 0;   // allocated for one set of buffers
+    double shared = 0;      // allocated once for all sets
+    double touched = 0;     // of a set by one op; 0: its footprint
     double host_flops = 0;  // of the check
     bool over_pcie = false;
     double ops_a_repeat = 0;  // 0: settings.min_ops
@@ -65,10 +72,12 @@ struct Bench {
 const std::vector<Bench>& benches();
 const Bench& bench_of(std::string_view kernel);
 
-// Sets of buffers of `bytes` each, so that by the time one is used again the L2 has seen twice its size of
-// others; never more than `most`, nor than fit in 80 % of the memory. Throws RunError if not even one fits.
-std::int64_t copies_past_l2(const DeviceInfo& device, double bytes, std::int64_t asked,
-                            std::int64_t most = 64);
+// Sets of buffers for a point: as many as it asks for, or, if 0, so many that by the time one is used again
+// the L2 has seen twice its size of others. Throws RunError where they do not fit in 80 % of the memory; and
+// where buffers are so small that it would take more than kMostSets of them.
+inline constexpr std::int64_t kMostSets = 1 << 16;
+std::int64_t sets_of_buffers(const DeviceInfo& device, const Bench::Work& work, std::int64_t asked);
+double sets_past_l2(double l2_bytes, const Bench::Work& work);
 
 // Ops of one repeat: at least settings.min_ops and a whole number of rounds through the copies.
 Timing timing_of(const Settings& settings, std::int64_t copies);

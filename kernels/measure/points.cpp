@@ -11,6 +11,8 @@ namespace tessera::measure {
 namespace {
 
 constexpr int kMostPoints = 100'000;  // of one grid
+constexpr double kUsualL2 = 50e6;     // of the card of an estimate
+constexpr double kSetUp = 50e-6;      // seconds to allocate and fill a set of small buffers
 
 // The product of a grid's lists: one vector of cells for each combination, last list fastest.
 using Axes = std::vector<std::vector<std::string>>;
@@ -149,10 +151,12 @@ double estimated_seconds(const Point& point, const Settings& settings, double sp
   const Bench::Work work = point.bench->work(point);
   const double bandwidth = (work.over_pcie ? 20e9 : 1e12) * speed;
   const double op = 10e-6 + std::max(work.bytes / bandwidth, work.flops / (100e12 * speed));
+  const double sets = point.copies > 0 ? static_cast<double>(point.copies)
+                                       : std::min(double{kMostSets}, sets_past_l2(kUsualL2, work));
   const double ops_a_repeat =
-      work.ops_a_repeat > 0 ? work.ops_a_repeat : static_cast<double>(settings.min_ops);
+      work.ops_a_repeat > 0 ? work.ops_a_repeat : std::max(sets, static_cast<double>(settings.min_ops));
   const double ops = ops_a_repeat * (settings.warmup + settings.repeats);
-  const double set_up = 0.02 + 10 * work.footprint / (1e12 * speed);
+  const double set_up = 0.02 + sets * (kSetUp + 10 * work.footprint / (1e12 * speed));
   return set_up + op * ops + work.host_flops / 1e9;
 }
 

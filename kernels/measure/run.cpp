@@ -3,6 +3,7 @@
 #include <fmt/ostream.h>
 
 #include <algorithm>
+#include <new>
 #include <ostream>
 #include <set>
 
@@ -23,6 +24,27 @@ std::set<std::string> kernels_of(const std::vector<Point>& points) {
   std::set<std::string> kernels;
   for (const Point& p : points) kernels.insert(p.bench->kernel);
   return kernels;
+}
+
+// Measures a point and the clock it ran at, or says why not.
+Sample measure_point(Machine& machine, const Point& point, const Settings& settings, double& clock_mhz,
+                     std::string& refusal) {
+  try {
+    Sample sample = point.bench->run(machine, point, settings);
+    clock_mhz = machine.clock_mhz();
+    return sample;
+  } catch (const RunError& error) {
+    refusal = error.what();
+  } catch (const std::bad_alloc&) {
+    refusal = "needs more memory than this host has";
+  }
+  return {};
+}
+
+std::string error_text(const Sample& sample, const Bench& bench) {
+  if (!sample.error) return "not checked";
+  return fmt::format("error {:.1e}{}", *sample.error,
+                     sample.wrong(bench) ? fmt::format(" WRONG, expected at most {}", bench.tolerance) : "");
 }
 
 // How long points take here against their estimates: the sums of both so far, at first as estimated.
@@ -57,6 +79,10 @@ RunReport run_plan(Machine& machine, const Plan& plan, const RunOptions& options
     report.files.push_back(path);
   }
 
+  const auto leave_from = [&](std::size_t first) {
+    for (std::size_t i = first; i < points.size(); ++i)
+      ++(tables.at(points[i].bench->kernel).has(points[i]) ? report.already : report.left);
+  };
   Pace pace;
   for (std::size_t i = 0; i < points.size(); ++i) {
     const Point& point = points[i];
@@ -69,35 +95,30 @@ RunReport run_plan(Machine& machine, const Plan& plan, const RunOptions& options
     report.interrupted = options.interrupted();
     // A point that would pass the budget is left; a shorter one may still fit.
     const bool late = options.budget_s > 0 && now - began + pace.expect(estimate) > options.budget_s;
-    if (report.interrupted || late) {
-      ++report.left;
-      if (!report.interrupted) continue;
-      for (std::size_t j = i + 1; j < points.size(); ++j)
-        ++(tables.at(points[j].bench->kernel).has(points[j]) ? report.already : report.left);
+    if (report.interrupted) {
+      leave_from(i);
       break;
     }
-    Sample sample;
-    std::string refusal;
-    try {
-      sample = point.bench->run(machine, point, settings);
-    } catch (const RunError& error) {
-      refusal = error.what();
+    if (late) {
+      ++report.left;
+      continue;
     }
-    pace.add(estimate, options.seconds() - now);
+    std::string refusal;
+    const Sample sample = measure_point(machine, point, settings, origin.sm_clock_mhz, refusal);
     if (!refusal.empty()) {
       ++report.skipped;
       fmt::print(progress, "[{}/{}] {}: skipped: {}\n", i + 1, points.size(), described(point), refusal);
-      continue;
+      if (machine.runs_kernels(report.lost)) continue;
+      leave_from(i + 1);
+      break;
     }
-    origin.sm_clock_mhz = machine.clock_mhz();
+    pace.add(estimate, options.seconds() - now);  // a point that was skipped says nothing of the others
     table.add(point, sample, origin);
     ++report.measured;
-    const bool wrong = !(sample.error <= point.bench->tolerance);
-    report.wrong += wrong;
-    fmt::print(progress, "[{}/{}] {}: {} (p10 {}, p90 {}), error {:.1e}{}\n", i + 1, points.size(),
-               described(point), human_seconds(sample.median_ms() / 1e3),
-               human_seconds(sample.quantile_ms(0.1) / 1e3), human_seconds(sample.quantile_ms(0.9) / 1e3),
-               sample.error, wrong ? fmt::format(" WRONG, expected at most {}", point.bench->tolerance) : "");
+    report.wrong += sample.wrong(*point.bench);
+    fmt::print(progress, "[{}/{}] {}: {} (p10 {}, p90 {}), {}\n", i + 1, points.size(), described(point),
+               human_seconds(sample.median_ms() / 1e3), human_seconds(sample.quantile_ms(0.1) / 1e3),
+               human_seconds(sample.quantile_ms(0.9) / 1e3), error_text(sample, *point.bench));
   }
   report.seconds = options.seconds() - began;
   return report;

@@ -1,5 +1,5 @@
 // Runs a plan on a machine: what is not in the tables yet, in the plan's order, until all is measured, the
-// budget is spent or somebody interrupts.
+// budget is spent, the card is lost or somebody interrupts.
 #pragma once
 
 #include <functional>
@@ -23,6 +23,9 @@ struct RunOptions {
 struct RunReport {
   std::size_t planned = 0, already = 0, measured = 0, skipped = 0, left = 0, wrong = 0;
   bool interrupted = false;
+  std::string lost;  // why the card runs no more kernels; empty: it does
+  // Nothing was measured, now or before, though there was something to measure.
+  [[nodiscard]] bool fruitless() const { return measured == 0 && already == 0 && skipped > 0; }
   double seconds = 0;
   std::vector<std::string> files;
 };

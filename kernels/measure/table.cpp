@@ -48,6 +48,14 @@ std::string slug(const std::string& name) {
 
 std::string number(double value) { return std::isfinite(value) ? fmt::format("{:.6g}", value) : "inf"; }
 
+// The path, its folder made.
+const std::string& with_folder(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  std::error_code ignored;  // opening the file says what is wrong
+  if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
+  return path;
+}
+
 }  // namespace
 
 std::vector<std::string> table_columns(const Bench& bench) {
@@ -55,28 +63,23 @@ std::vector<std::string> table_columns(const Bench& bench) {
   columns.insert(columns.end(), bench.columns.begin(), bench.columns.end());
   columns.insert(columns.end(), {"latency_ms", "flag"});
   columns.insert(columns.end(), bench.results.begin(), bench.results.end());
-  columns.insert(columns.end(), {"p10_ms", "p90_ms", "repeats", "copies", "error", "device", "driver",
-                                 "sm_clock_mhz", "memory_clock_mhz", "date", "commit"});
+  columns.insert(columns.end(), {"p10_ms", "p90_ms", "repeats", "copies", "copies_asked", "error", "device",
+                                 "driver", "sm_clock_mhz", "memory_clock_mhz", "date", "commit"});
   return columns;
 }
 
 ResultTable::ResultTable(const std::string& path, const Bench& bench, bool resume, const Origin& origin)
-    : path_(path), bench_(&bench) {
-  std::error_code ignored;
-  const bool exists = std::filesystem::exists(path, ignored);
-  if (exists && !resume)
-    throw InputError(path + ": exists already, expected a new file, or --resume to go on with this one");
-  std::string kept;
-  if (exists) {
-    kept = read_file(path);
-    kept.resize(kept.rfind('\n') == std::string::npos ? 0 : kept.rfind('\n') + 1);
-    take(kept, origin);
-  }
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
-  out_.open(path, std::ios::binary | std::ios::trunc);
-  out_ << (kept.empty() ? join(table_columns(bench), ",") + "\n" : kept) << std::flush;
-  if (!out_) throw InputError(path + ": cannot be written");
+    : path_(path), bench_(&bench), lock_(with_folder(path), !resume) {
+  std::string kept = read_file(path);
+  const std::size_t size = kept.size();
+  kept.resize(kept.rfind('\n') == std::string::npos ? 0 : kept.rfind('\n') + 1);
+  take(kept, origin);
+  // Rows that stand stay where they are: written anew, a full disk would lose them.
+  std::error_code failed;
+  if (kept.size() < size) std::filesystem::resize_file(path, kept.size(), failed);
+  out_.open(path, std::ios::binary | std::ios::app);
+  if (kept.empty()) out_ << join(table_columns(bench), ",") << "\n" << std::flush;
+  if (failed || !out_) throw InputError(path + ": cannot be written");
 }
 
 void ResultTable::take(const std::string& text, const Origin& origin) {
@@ -103,13 +106,13 @@ void ResultTable::take(const std::string& text, const Origin& origin) {
       throw InputError(Location{path_, line, 0},
                        fmt::format("device: measured on '{}', this is '{}', expected one card a table",
                                    cells[at("device")], plain(origin.device)));
-    const std::string& copies = cells[at("copies")];
+    const std::string& copies = cells[at("copies_asked")];
     if (copies.empty() || copies.size() > 6 || copies.find_first_not_of("0123456789") != std::string::npos)
       throw InputError(Location{path_, line, 0},
-                       fmt::format("copies: '{}' is not a count, expected a number", copies));
+                       fmt::format("copies_asked: '{}' is not a count, expected a number", copies));
     Point point{.bench = bench_, .cells = {}, .copies = std::stoll(copies)};
     point.cells.assign(cells.begin() + 1, cells.begin() + 1 + std::ssize(bench_->columns));
-    done_.insert(point.key());
+    if (cells[at("flag")].empty()) done_.insert(point.key());
   }
 }
 
@@ -119,12 +122,12 @@ void ResultTable::add(const Point& point, const Sample& sample, const Origin& or
   std::vector<std::string> cells{plain(sample.source)};
   cells.insert(cells.end(), point.cells.begin(), point.cells.end());
   cells.push_back(number(sample.median_ms()));
-  cells.emplace_back(sample.error <= bench_->tolerance ? "" : "wrong_result");
+  cells.emplace_back(sample.wrong(*bench_) ? "wrong_result" : "");
   for (const double result : sample.results) cells.push_back(number(result));
   for (const double q : {0.1, 0.9}) cells.push_back(number(sample.quantile_ms(q)));
   cells.push_back(std::to_string(sample.times_ms.size()));
-  cells.push_back(std::to_string(point.copies));
-  cells.push_back(number(sample.error));
+  for (const std::int64_t copies : {sample.copies, point.copies}) cells.push_back(std::to_string(copies));
+  cells.push_back(sample.error ? number(*sample.error) : "");
   for (const std::string& text : {origin.device, origin.driver}) cells.push_back(plain(text));
   for (const double mhz : {origin.sm_clock_mhz, origin.memory_clock_mhz}) cells.push_back(number(mhz));
   for (const std::string& text : {origin.date, origin.commit}) cells.push_back(plain(text));

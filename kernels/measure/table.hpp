@@ -2,16 +2,19 @@
 // and `validate` read it as they read those, then results, spread, error and where the row comes from.
 //
 //   kernel_source, <the bench's columns>, latency_ms, flag, <its results>, p10_ms, p90_ms, repeats, copies,
-//   error, device, driver, sm_clock_mhz, memory_clock_mhz, date, commit
-// latency_ms is the median, copies as the plan asks (0: as many as pass the L2). A flag says why a row must
-// not be used: wrong_result (the error passes the bench's tolerance). Rows are written whole and flushed one
-// by one, so a run that is killed keeps them.
+//   copies_asked, error, device, driver, sm_clock_mhz, memory_clock_mhz, date, commit
+// latency_ms is the median. copies are the sets of buffers taken in turn, copies_asked what the plan says of
+// them (0: as many as pass the L2). error is empty where a bench checks nothing. A flag says why a row must
+// not be used: wrong_result (the error passes the bench's tolerance); a run that goes on with the table
+// measures such a point again. Rows are appended whole and flushed one by one, so a run that is killed or
+// finds the disk full keeps those that stand.
 #pragma once
 
 #include <fstream>
 #include <set>
 #include <string>
 
+#include "kernels/measure/file_lock.hpp"
 #include "kernels/measure/point.hpp"
 
 namespace tessera::measure {
@@ -27,11 +30,10 @@ class ResultTable {
  public:
   // Starts a file, or with `resume` goes on with one: its header must be the bench's and its rows the
   // device's; a last line without its end is dropped. Throws InputError, also where a file would be
-  // overwritten.
+  // overwritten or another run writes it.
   ResultTable(const std::string& path, const Bench& bench, bool resume, const Origin& origin);
 
   [[nodiscard]] bool has(const Point& point) const { return done_.contains(point.key()); }
-  [[nodiscard]] std::size_t rows() const { return done_.size(); }
   void add(const Point& point, const Sample& sample, const Origin& origin);
   [[nodiscard]] const std::string& path() const { return path_; }
 
@@ -40,6 +42,7 @@ class ResultTable {
 
   std::string path_;
   const Bench* bench_;
+  FileLock lock_;
   std::ofstream out_;
   std::set<std::string> done_;
 };

@@ -27,6 +27,11 @@ class RandomTensor {
       fill<cuda::Float16::fp16>(machine);
   }
   [[nodiscard]] std::uint16_t* get() const { return buffer_.get(); }
+  void poison() { buffer_.poison(); }
+  // What lies there now, drawn or written over.
+  [[nodiscard]] std::vector<std::uint16_t> read(std::int64_t first, std::int64_t count) const {
+    return buffer_.read(first, count);
+  }
   [[nodiscard]] double value(std::int64_t i) const {
     const float drawn = scale_ * cuda::random_value(seed_, static_cast<std::uint64_t>(i));
     return host::from_half(host::to_half(drawn, format_), format_);

@@ -27,6 +27,19 @@ head -n 1 whole_generation_attention.csv | grep -q '^kernel_source,batch_size,is
 [[ $? == 2 ]] || fail 'a table was overwritten'
 grep -q -- '--resume' log || fail "no hint at --resume: $(<log)"
 
+# On a full disk a table keeps what it has.
+cp whole_gemm.csv full_gemm.csv && head -n 3 whole_generation_attention.csv >full_generation_attention.csv
+cp full_generation_attention.csv three.csv
+(trap '' XFSZ; ulimit -f 0; "$program" --plan plan.yaml --out full.csv --resume) >/dev/null 2>&1
+[[ $? == 1 ]] || fail 'a full disk went unnoticed'
+cmp whole_gemm.csv full_gemm.csv && cmp three.csv full_generation_attention.csv || fail 'a full disk cost rows'
+
+# Nothing measured is no success.
+printf 'name: huge\nhbm: [{operation: [read], bytes: [8589934592]}]\n' >huge.yaml
+"$program" --plan huge.yaml --out huge.csv >/dev/null 2>log
+[[ $? == 1 ]] || fail "nothing measured: $(<log)"
+grep -q 'nothing could be measured' log || fail "nothing measured, nothing said: $(<log)"
+
 # Interrupted as soon as the first row is there.
 "$program" --plan plan.yaml --out cut.csv --date 2026-01-02 --commit abc >/dev/null 2>log &
 pid=$!

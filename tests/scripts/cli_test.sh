@@ -61,6 +61,7 @@ expect 0 "budget of" measure --dry-run --budget 60
 expect 2 "did you mean 'quick'" measure --plan quik --dry-run
 expect 2 "--out: missing" measure --plan quick
 expect 2 "--budget" measure --plan quick --budget -1
+expect 2 "--budget" measure --plan quick --dry-run --budget nan
 printf 'name: p\ngem: []\n' >"$scratch/plan.yaml"
 expect 2 "plan.yaml:2:1: gem" measure --plan "$scratch/plan.yaml" --dry-run
 nvidia-smi -L >/dev/null 2>&1 || expect 1 "needs a GPU" measure --plan quick --out "$scratch/m.csv"

@@ -3,15 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "kernels/measure/attention_bench.hpp"
 #include "kernels/measure/memory_bench.hpp"
-#include "kernels/measure/run.hpp"
-#include "models/base/yaml.hpp"
-#include "tests/support/emulated_machine.hpp"
+#include "tests/unit/cuda/measure_fixture.hpp"
 #include "validation/kernels.hpp"
 
 namespace tessera::measure {
@@ -37,36 +33,6 @@ const char* const kTiny =
     "host_copy: [{bytes: [64]}]\n"
     "in_flight: [{ctas_per_4_sms: [1], loads: [1, 2, 4, 8]}]\n"
     "kv_gather: [{block_bytes: [64, 1024], bytes: [16384]}]\n";
-
-class MeasureRun : public testing::Test {
- protected:
-  void SetUp() override {
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::temp_directory_path() /
-              (std::string("tessera_measure_") + test->name() + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-    options_.out = path("out.csv");
-    options_.date = "2026-01-02", options_.commit = "abc";
-    options_.seconds = [this] { return now_; };
-    options_.interrupted = [this] { return machine_.timings.size() >= stop_after_; };
-    machine_.device.memory_bytes = 32 << 20;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-  RunReport run(const std::string& plan) {
-    progress_.str("");
-    return run_plan(machine_, parse_plan(plan, "plan.yaml"), options_, progress_);
-  }
-
-  std::filesystem::path folder_;
-  test::EmulatedMachine machine_;
-  RunOptions options_;
-  double now_ = 0;
-  std::size_t stop_after_ = 1'000'000;
-  std::ostringstream progress_;
-};
-
-const char* const kThree = "name: p\nrepeats: 2\nsram: [{threads: [32, 64, 96]}]\n";
 
 TEST_F(MeasureRun, EveryBenchGivesRightResults) {
   const RunReport report = run(kTiny);
@@ -104,7 +70,8 @@ TEST_F(MeasureRun, TablesAreReadAsThePublicOnes) {
     table.need_columns(kernel_validator(kernel).columns);
     for (std::size_t i = 0; i < table.size(); ++i)
       // What was measured past the L2 is not what the public tables hold.
-      EXPECT_EQ(kernel_validator(kernel).covers(table.row(i)), table.row(i).integer("copies") != 0) << kernel;
+      EXPECT_EQ(kernel_validator(kernel).covers(table.row(i)), table.row(i).integer("copies_asked") != 0)
+          << kernel;
   }
 }
 
@@ -182,8 +149,7 @@ TEST_F(MeasureRun, AWrongResultIsFlaggedAndCounted) {
   class Broken : public test::EmulatedMachine {
     void multiply(const Product& p) override { p.c[0] = 0; }  // the rest stays poison
   } broken;
-  const RunReport report = run_plan(
-      broken, parse_plan("name: p\ngemm: [{m: [5], n: [16], k: [24]}]\n", "plan.yaml"), options_, progress_);
+  const RunReport report = run_on(broken, "name: p\ngemm: [{m: [5], n: [16], k: [24]}]\n");
   EXPECT_EQ(report.wrong, 1u);
   const MeasurementTable table = MeasurementTable::load(options_.out);
   EXPECT_EQ(table.row(0).text("flag"), "wrong_result");
@@ -219,18 +185,6 @@ TEST_F(MeasureRun, TheAttentionOfATableIsTheLaunchTheSimulatorTimes) {
   EXPECT_EQ(machine_.launches[cuda::kernel_number<Combine>()], launch.combine ? 2 : 0);
   EXPECT_EQ(machine_.launches[cuda::kernel_number<cuda::RowCopyKernel>()],
             2 * std::ssize(launch.copies_before) + 2 * std::ssize(launch.copies_after));
-}
-
-TEST(MeasureParts, BuffersPassTheL2TwiceOver) {
-  DeviceInfo device;
-  device.l2_bytes = 50 << 20, device.memory_bytes = std::int64_t{80} << 30;
-  EXPECT_EQ(copies_past_l2(device, 10 << 20, 0), 11);
-  EXPECT_EQ(copies_past_l2(device, 1e9, 0), 2);
-  EXPECT_EQ(copies_past_l2(device, 1024, 0), 64);
-  EXPECT_EQ(copies_past_l2(device, 10 << 20, 6), 6);
-  EXPECT_EQ(copies_past_l2(device, 60e9, 0), 1);
-  EXPECT_THROW(copies_past_l2(device, 100e9, 0), RunError);
-  EXPECT_THROW(copies_past_l2(device, 40e9, 2), RunError);
 }
 
 TEST(MeasureParts, AWholeNumberOfRoundsIsTimed) {
