@@ -8,8 +8,8 @@ namespace tessera {
 namespace {
 
 // Whoever sizes a pool from user input explains a pool without blocks; here it is a caller's slip.
-std::uint32_t checked(std::uint32_t blocks, const BlockPool::Options& options) {
-  if (blocks <= (options.null_block ? 1U : 0U) || blocks == std::numeric_limits<std::uint32_t>::max())
+std::uint32_t checked(std::uint32_t blocks) {
+  if (blocks == 0 || blocks == std::numeric_limits<std::uint32_t>::max())
     throw std::invalid_argument("BlockPool: no usable block, or more than ids can name");
   return blocks;
 }
@@ -17,13 +17,8 @@ std::uint32_t checked(std::uint32_t blocks, const BlockPool::Options& options) {
 }  // namespace
 
 BlockPool::BlockPool(std::uint32_t blocks, Options options)
-    : caching_(options.prefix_caching), usable_(checked(blocks, options)), nodes_(blocks), queue_(blocks) {
+    : caching_(options.prefix_caching), usable_(checked(blocks)), nodes_(blocks), queue_(blocks) {
   if (caching_) index_ = HashIndex(blocks);
-  if (options.null_block) {
-    const BlockId first = allocate();
-    null_ = first;
-    --usable_;
-  }
 }
 
 bool BlockPool::twin_in_use(BlockId block) const {
@@ -44,7 +39,6 @@ void BlockPool::show_free(std::span<BlockCell> cells) const {
 void BlockPool::show_held(std::span<BlockCell> cells, std::span<const BlockId> blocks,
                           std::uint32_t holder) const {
   for (const BlockId block : blocks) {
-    if (block == null_) continue;
     BlockCell& cell = cells[block];
     if (cell.users++ == 0) cell.holder = holder;
     cell.state = BlockCell::State::held;
@@ -58,8 +52,7 @@ void BlockPool::audit() const {
     TESSERA_CHECK(references(block) == 0, "no block in the free queue is in use");
     static_cast<void>(block);
   });
-  for (BlockId block = 0; block < nodes_.size(); ++block)
-    live += block != null_ && references(block) > 0 ? 1 : 0;
+  for (BlockId block = 0; block < nodes_.size(); ++block) live += references(block) > 0 ? 1 : 0;
   // Read even where checks are compiled out, so that such a build has no unused variables.
   const bool whole = queued == queue_.size() && live + queued == usable_;
   TESSERA_CHECK(whole, "every block is either live or queued once as free");

@@ -24,7 +24,6 @@ namespace tessera {
 class BlockPool {
  public:
   struct Options {
-    bool null_block = false;     // block 0 is a placeholder that is never handed out, as in vLLM
     bool prefix_caching = true;  // false: publish and lookup do nothing, and no block has two users
   };
 
@@ -35,8 +34,6 @@ class BlockPool {
   [[nodiscard]] std::uint32_t free_blocks() const { return queue_.size(); }
   [[nodiscard]] std::uint32_t live_blocks() const { return usable_ - queue_.size(); }
   [[nodiscard]] bool prefix_caching() const { return caching_; }
-  // Placeholder for entries of a block table that hold nothing; kNoBlock without one.
-  [[nodiscard]] BlockId null_block() const { return null_; }
   [[nodiscard]] std::uint32_t references(BlockId block) const {
     return caching_ ? nodes_[block].references : queue_.contains(block) ? 0 : 1;
   }
@@ -68,7 +65,6 @@ class BlockPool {
 
   // One more user of a cached block; takes it out of the free queue if it stood there.
   void touch(BlockId block) {
-    if (block == null_) return;
     if (!caching_) return queue_.remove(block);
     if (nodes_[block].references++ > 0) return;
     queue_.remove(block);
@@ -77,12 +73,11 @@ class BlockPool {
 
   // One user less of every block, last block first; blocks without users join the free queue's tail.
   void free_tail_first(std::span<const BlockId> blocks) {
-    if (!caching_ && null_ == kNoBlock) return queue_.push_tail_first(blocks);
+    if (!caching_) return queue_.push_tail_first(blocks);
     for (std::size_t i = blocks.size(); i-- > 0;) free(blocks[i]);
   }
 
   void free(BlockId block) {
-    if (block == null_) return;
     if (!caching_) return queue_.push(block);
     Node& node = nodes_[block];
     TESSERA_CHECK(node.references > 0, "a block was freed more often than it was taken");
@@ -105,7 +100,7 @@ class BlockPool {
 
   // Makes a full, live block findable. Of blocks with equal hashes the first published answers.
   void publish(BlockId block, BlockHash hash) {
-    if (!caching_ || block == null_) return;
+    if (!caching_) return;
     TESSERA_CHECK(nodes_[block].references > 0, "only a live block is published");
     if (index_.insert(block, hash) != block && twin_in_use(block)) ++duplicates_;
   }
@@ -141,7 +136,6 @@ class BlockPool {
   [[nodiscard]] bool twin_in_use(BlockId block) const;
 
   bool caching_;
-  BlockId null_ = kNoBlock;
   std::uint32_t usable_;
   std::int64_t evictions_ = 0, duplicates_ = 0;
   std::vector<Node> nodes_;

@@ -22,7 +22,7 @@ GroupedKv::GroupedKv(const KvMemorySpec& spec)
     : spec_(spec),
       plan_(*spec.plan),
       pool_(static_cast<std::uint32_t>(spec.kv_blocks),
-            {.null_block = false, .prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
+            {.prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
       blocks_per_page_(plan_.blocks_per_page()),
       least_free_(static_cast<std::int64_t>(spec.watermark * static_cast<double>(spec.kv_blocks))),
       counts_copies_(spec.hashed_prompts && !spec.prefix_cache) {

@@ -16,7 +16,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -69,7 +68,7 @@ class KvMover {
 
   // A new request of `input` tokens with these prompt blocks waits; `cached` of them are in HBM.
   void queued(Slot slot, std::span<const BlockHash> hashes, std::size_t cached, std::int64_t now,
-              std::int64_t input = std::numeric_limits<std::int64_t>::max());
+              std::int64_t input);
 
   struct Fetch {
     std::int64_t from = 0, to = 0;          // tokens that come; none if equal

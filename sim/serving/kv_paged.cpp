@@ -10,7 +10,7 @@ namespace tessera {
 PagedKv::PagedKv(const KvMemorySpec& spec)
     : spec_(spec),
       pool_(static_cast<std::uint32_t>(spec.kv_blocks),
-            {.null_block = false, .prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
+            {.prefix_caching = spec.prefix_cache && spec.hashed_prompts}),
       least_free_(static_cast<std::int64_t>(spec.watermark * static_cast<double>(spec.kv_blocks))),
       counts_copies_(spec.hashed_prompts && !spec.prefix_cache) {
   if (spec.keep_drops) pool_.log_drops(&drops_);

@@ -59,7 +59,7 @@ std::string Replica::arrive(const Arrival& arrival) {
   seq.load_from = seq.load_to = 0;
   if (mover_ != nullptr)
     mover_->queued(slot, memory_->prompt_hashes(slot), memory_->cached_blocks(slot),
-                   arrival.arrival_ps + spec_.frontend_ps);
+                   arrival.arrival_ps + spec_.frontend_ps, arrival.input_tokens);
   waiting_.push_back(slot);
   metrics_.peak_waiting = std::max(metrics_.peak_waiting, static_cast<std::int64_t>(waiting_.size()));
   // With a step in flight it is seen when that ends.

@@ -35,21 +35,6 @@ TEST(BlockPool, HandsOutEveryBlockOnce) {
   pool.audit();
 }
 
-TEST(BlockPool, TheNullBlockIsNeitherUsableNorEverFreed) {
-  BlockPool pool(4, {.null_block = true});
-  EXPECT_EQ(pool.usable_blocks(), 3u);
-  EXPECT_EQ(pool.free_blocks(), 3u);
-  EXPECT_EQ(pool.null_block(), 0u);
-  EXPECT_EQ(take(pool, 2), (Ids{1, 2}));
-  const Ids table = {0, 1, 0, 2};  // a sliding window has let go of positions 0 and 2
-  pool.touch(0);
-  pool.publish(0, 77);
-  pool.free_tail_first(table);
-  EXPECT_EQ(free_order(pool), (Ids{3, 2, 1}));
-  EXPECT_EQ(pool.lookup(77), kNoBlock);
-  pool.audit();
-}
-
 TEST(BlockPool, AFinishedRequestGivesItsTailToBeReusedFirst) {
   BlockPool pool(6);
   const Ids first = take(pool, 3);
@@ -158,7 +143,6 @@ TEST(BlockPool, WithoutPrefixCachingAFreeBlockCanStillBeTakenBack) {
 
 TEST(BlockPool, RefusesToExistWithoutAUsableBlock) {
   EXPECT_THROW(BlockPool(0), std::invalid_argument);
-  EXPECT_THROW(BlockPool(1, {.null_block = true}), std::invalid_argument);
   EXPECT_NO_THROW(BlockPool(1));
 }
 

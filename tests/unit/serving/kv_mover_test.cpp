@@ -235,7 +235,7 @@ TEST(KvMover, ALoadThatIsCancelledLeavesItsBlocksInAnExclusiveTier) {
   FixedCost cost;
   KvMover mover(spec, cost);
   const std::vector<BlockHash> prompt{11, 12, 13, 14};
-  mover.queued(0, prompt, 0, 0);
+  mover.queued(0, prompt, 0, 0, 65);
   mover.dropped(prompt, 0);
   const auto fetch = [&](std::int64_t ms) { return mover.fetch(0, prompt, 0, 65, 1000, ms * kMs); };
   EXPECT_EQ(fetch(100).to, 64);
