@@ -151,7 +151,7 @@ TEST(KvMover, LayersOverlapWhateverTheBlocksSize) {
     KvMover mover(spec, cost);
     std::vector<BlockHash> prompt;
     for (std::int64_t i = 0; i < blocks; ++i) prompt.push_back(static_cast<BlockHash>(100 + i));
-    mover.queued(0, prompt, 0, 0);
+    mover.queued(0, prompt, 0, 0, 129);
     mover.computed(prompt, 0, 128, 0, 0);
     const KvMover::Fetch fetch = mover.fetch(0, prompt, 0, 129, 1000, 1000 * kMs);
     EXPECT_EQ(fetch.to, 128);
