@@ -105,7 +105,8 @@ void never_slower(const Gpu& gpu, const P& program) {
     // over idle SMs.
     const double lonely = std::string_view(better.what) == "SRAM" ? lonely_ps(gpu, program) : 0;
     RC_LOG() << better.what << ": " << 100 * loss << " % slower";
-    RC_ASSERT(loss <= std::max(0.02, lonely / before));
+    // A hundredth of it beside: who asks first decides a little of the last CTA too.
+    RC_ASSERT(loss <= std::max(0.02, 1.01 * lonely / before));
   }
 }
 
