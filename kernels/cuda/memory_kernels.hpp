@@ -41,9 +41,9 @@ struct StreamKernel {
   }
 };
 
-// Every CTA reads `tiles_per_cta` tiles of one footprint, round and round. Their starts are spread evenly over
-// it, so that a tile is read again only after the others have been: what is measured is L2 while the footprint
-// fits, HBM beyond. Past L1.
+// Every CTA reads `tiles_per_cta` tiles of one footprint, round and round. Their starts are spread evenly
+// over it, so that a tile is read again only after the others have been: what is measured is L2 while the
+// footprint fits, HBM beyond. Past L1.
 struct FootprintKernel {
   static constexpr int kThreads = 256;
   static constexpr int kUnrolled = 4;  // loads on their way a thread
