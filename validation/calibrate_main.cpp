@@ -13,10 +13,10 @@
 #include <iostream>
 
 #include "models/base/text.hpp"
+#include "sim/report/files.hpp"
 #include "validation/calibrate.hpp"
 #include "validation/layer_rows.hpp"
 #include "validation/runs/commands.hpp"
-#include "validation/write_whole.hpp"
 
 namespace {
 
@@ -68,7 +68,7 @@ void run(const Arguments& args) {
     records.insert(records.end(), note.records.begin(), note.records.end());
   }
   const std::string text = annotated_yaml(*gpu.kernels, records, text_of(args.out));
-  write_whole(args.out, text);
+  write_file(args.out, text);
 }
 
 }  // namespace

@@ -9,11 +9,11 @@
 #include <memory>
 #include <optional>
 
+#include "sim/report/files.hpp"
 #include "validation/layer_rows.hpp"
 #include "validation/record.hpp"
 #include "validation/runs/commands.hpp"
 #include "validation/validate.hpp"
-#include "validation/write_whole.hpp"
 
 namespace {
 
@@ -47,7 +47,7 @@ int record(const Arguments& args) {
   const auto accuracy = record_accuracy({.data = args.data,
                                          .date = args.date.empty() ? today() : args.date,
                                          .commit = args.commit.empty() ? commit_here() : args.commit});
-  write_whole(args.record, to_csv(accuracy));
+  write_file(args.record, to_csv(accuracy));
   std::cout << to_markdown(accuracy);
   return 0;
 }

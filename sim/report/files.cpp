@@ -28,6 +28,14 @@ void write_file(const std::string& path, std::string_view bytes) {
   if (error) throw RunError(path + ": cannot write the file: " + error.message());
 }
 
+void check_writable(const std::string& path) {
+  const std::string part = path + ".part";
+  if (std::filesystem::is_directory(path) || !std::ofstream(part, std::ios::binary))
+    throw InputError(path + ": cannot be written");
+  std::error_code ignored;
+  std::filesystem::remove(part, ignored);
+}
+
 std::string gzip(std::string_view text) {
   z_stream stream{};
   constexpr int kGzip = 15 + 16;

@@ -12,4 +12,7 @@ void write_file(const std::string& path, std::string_view bytes);  // throws Run
 // gzip with a fixed header: equal text gives equal bytes.
 std::string gzip(std::string_view text);
 
+// For the start of long work: throws InputError where `path` could not be written, and leaves no trace.
+void check_writable(const std::string& path);
+
 }  // namespace tessera

@@ -23,7 +23,7 @@ struct RunResult {
   bool capacity_derived = true;  // false: memory.kv_blocks was given
   std::int64_t kv_blocks = 0;    // a null block included, as the engine reports it
   std::int64_t block_tokens = 0;
-  std::int64_t block_bytes = 0;  // of one rank
+  std::int64_t block_bytes = 0;      // of one rank
   std::int64_t bytes_per_token = 0;  // KV of one rank
   std::string vmm;                   // what a row of mapped memory is; empty: another allocator
   std::string kv_groups;             // how groups of layers share the blocks; empty: a block spans all

@@ -93,7 +93,7 @@ constexpr Better kBetter[] = {
 };
 
 template <class P>
-void never_slower(const Gpu& gpu, const P& program) {
+void never_slower(const Gpu& gpu, const P& program, double sram_guard = 0.02) {
   const SmLists lists = lists_of(play(gpu, program, nullptr).spans, gpu.sms);
   const double before =
       static_cast<double>(play(gpu, program, &lists).result.time_ps) + 1000;  // rounding: 1 ps an event
@@ -102,16 +102,19 @@ void never_slower(const Gpu& gpu, const P& program) {
     better.improve(improved);
     const double loss = static_cast<double>(play(improved, program, &lists).result.time_ps) / before - 1;
     // The heuristics that switch: who of two CTAs asks HBM for a page first, and how far a last wave spreads
-    // over idle SMs. More SRAM misses the 2 % for some GEMMs (up to 3.8 % seen): with one CTA more at a time
-    // a list may end as 4 + 1 instead of 3 + 2, and the last CTA cannot fill the SM alone. 5 % guards that.
-    const double most =
-        std::string_view(better.what) == "SRAM" ? std::max(0.05, lonely_ps(gpu, program) / before) : 0.02;
+    // over idle SMs.
+    const bool sram = std::string_view(better.what) == "SRAM";
+    const double most = sram ? std::max(sram_guard, lonely_ps(gpu, program) / before) : 0.02;
     RC_LOG() << better.what << ": " << 100 * loss << " % slower";
     RC_ASSERT(loss <= most);
   }
 }
 
-RC_GTEST_PROP(TileMonotone, GemmOnABetterCardIsNeverSlower, ()) { never_slower(any_card(), any_gemm()); }
+// More SRAM misses the 2 % for some GEMMs (up to 3.8 % seen): with one CTA more at a time a list may end as
+// 4 + 1 instead of 3 + 2, and the last CTA cannot fill the SM alone. 5 % guards that.
+RC_GTEST_PROP(TileMonotone, GemmOnABetterCardIsNeverSlower, ()) {
+  never_slower(any_card(), any_gemm(), 0.05);
+}
 RC_GTEST_PROP(TileMonotone, AttentionOnABetterCardIsNeverSlower, ()) {
   const Gpu& gpu = any_card();
   never_slower(gpu, any_flash(gpu));

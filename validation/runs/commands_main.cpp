@@ -11,9 +11,9 @@
 
 #include "models/base/text.hpp"
 #include "models/base/yaml.hpp"
+#include "sim/report/files.hpp"
 #include "validation/runs/fit_host.hpp"
 #include "validation/runs/report.hpp"
-#include "validation/write_whole.hpp"
 
 namespace tessera {
 namespace {
@@ -48,7 +48,7 @@ std::string validate_set(const RunSet& set, const Arguments& args, std::string& 
   std::cout << (args.json ? to_json(report) : to_text(report));
   if (!args.record.empty()) {
     std::ifstream exists(args.record);
-    write_whole(args.record, updated_record(exists ? read_file(args.record) : "", report, args.date));
+    write_file(args.record, updated_record(exists ? read_file(args.record) : "", report, args.date));
   }
   std::string missed;
   for (const std::string& gate : args.gates) {
@@ -90,7 +90,7 @@ int validate_set_main(const Arguments& args) {
   } else {
     missed = validate_set(read_runs(args.runs, args.data), args, rows);
   }
-  if (!args.rows.empty()) write_whole(args.rows, rows);
+  if (!args.rows.empty()) write_file(args.rows, rows);
   std::cerr << missed;
   return missed.empty() ? 0 : kGateMissed;
 }
@@ -122,11 +122,11 @@ int calibrate_set_main(const Arguments& args) {
         fmt::format("{} runs of: {}; held-out median error: {}; tessera calibrate --runs {}, {}", fit.runs,
                     set.about, held_out_text(set, fit.profile), args.runs, args.date);
     const std::string name = "/" + fit.profile + ".yaml";
-    write_whole(args.out + name, with_host_times(read_file(config_root() + "/engines" + name), fit, source));
+    write_file(args.out + name, with_host_times(read_file(config_root() + "/engines" + name), fit, source));
   }
   std::string rows;
   validate_set(set, args, rows);
-  if (!args.rows.empty()) write_whole(args.rows, rows);
+  if (!args.rows.empty()) write_file(args.rows, rows);
   return 0;
 }
 

@@ -46,6 +46,18 @@ TEST(Files, FoldersAreMadeWithTheirParents) {
   EXPECT_THROW(make_directory(path + "/file"), RunError);
 }
 
+TEST(Files, ThatCannotBeWrittenAreKnownBeforeLongWork) {
+  const std::string path = test::scratch("record.csv");
+  check_writable(path);
+  EXPECT_FALSE(test::there(path)) << "looking leaves nothing behind";
+  write_file(path, "one");
+  check_writable(path);
+  EXPECT_EQ(read(path), "one") << "nor does it touch what is there";
+  EXPECT_FALSE(test::there(path + ".part"));
+  EXPECT_THROW(check_writable("/nowhere/at/all/x.csv"), InputError);
+  EXPECT_THROW(check_writable(std::filesystem::path(path).parent_path().string()), InputError);
+}
+
 TEST(Files, GzipIsTheSameBytesEveryTime) {
   const std::string text(100'000, 'x');
   EXPECT_EQ(gzip(text), gzip(text));

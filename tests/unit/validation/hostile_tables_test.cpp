@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 
 #include "kernels/cost/gemm.hpp"
@@ -11,7 +10,6 @@
 #include "validation/calibrate.hpp"
 #include "validation/layer_rows.hpp"
 #include "validation/validate.hpp"
-#include "validation/write_whole.hpp"
 
 namespace tessera {
 namespace {
@@ -153,18 +151,6 @@ TEST(HostileTables, LayerProfilesNameTheirOwnLines) {
   std::ofstream(path) << "layer,tokens,time_us\nqkv_proj,1,5\nqkv_proj,2,-5\n";
   EXPECT_NE(problem([&] { load_measurements(path); }).find("layer.csv:3:12: time_us: -5"), std::string::npos)
       << problem([&] { load_measurements(path); });
-}
-
-TEST(WriteWhole, WhatWasThereStaysUntilAllIsWritten) {
-  const std::string path = test::scratch("record.csv");
-  write_whole(path, "one\n");
-  check_writable(path);
-  write_whole(path, "two\n");
-  std::ifstream in(path);
-  EXPECT_EQ(std::string((std::istreambuf_iterator<char>(in)), {}), "two\n");
-  EXPECT_FALSE(test::there(path + ".part"));
-  EXPECT_THROW(check_writable("/nowhere/at/all/x.csv"), InputError);
-  EXPECT_THROW(check_writable(std::filesystem::path(path).parent_path().string()), InputError);
 }
 
 }  // namespace
