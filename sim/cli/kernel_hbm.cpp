@@ -91,13 +91,13 @@ Json to_json(const Measured& m) {
           {"percent_of_peak", m.figures.percent_of_peak},
           {"mean_latency_ns", m.figures.mean_latency_ns},
           {"simulated_requests", run.requests()},
-          {"reads", run.reads},
-          {"writes", run.writes},
+          {"reads", run.reads()},
+          {"writes", run.writes()},
           {"row_hit_ratio", static_cast<double>(run.row_hits) / requests},
           {"row_hits", run.row_hits},
-          {"activates", run.activates},
-          {"row_conflicts", run.row_conflicts},
-          {"refreshes", run.refreshes},
+          {"activates", run.activates()},
+          {"row_conflicts", run.row_conflicts()},
+          {"refreshes", run.refreshes()},
           {"requests_per_s", m.requests_per_s}};
 }
 
@@ -125,8 +125,8 @@ int gather_command(const HbmSpec& spec, const HbmOptions& options, Json out) {
     gather.seed = options.seed;
     const Measured m = measure(spec, options, HbmGather(spec, gather));
     const double kib = static_cast<double>(m.run.requests()) * burst / 1024;
-    const double activates = static_cast<double>(m.run.activates) / kib;
-    const double conflicts = static_cast<double>(m.run.row_conflicts) / kib;
+    const double activates = static_cast<double>(m.run.activates()) / kib;
+    const double conflicts = static_cast<double>(m.run.row_conflicts()) / kib;
     Json row{{"block_tokens", tokens}, {"block_bytes", gather.block_bytes}};
     row.update(to_json(m));
     row["activates_per_kib"] = activates;
@@ -172,8 +172,8 @@ int hbm_command(const HbmOptions& options) {
       "  {} reads, {} writes: {} row hits, {} activates, {} row conflicts, {} refreshes\n"
       "  simulated {:.2f} million requests/s\n",
       options.pattern, m.figures.gb_s, m.figures.percent_of_peak, m.figures.mean_latency_ns,
-      human_count(m.run.reads), human_count(m.run.writes), human_count(m.run.row_hits),
-      human_count(m.run.activates), human_count(m.run.row_conflicts), human_count(m.run.refreshes),
+      human_count(m.run.reads()), human_count(m.run.writes()), human_count(m.run.row_hits),
+      human_count(m.run.activates()), human_count(m.run.row_conflicts()), human_count(m.run.refreshes()),
       m.requests_per_s * 1e-6);
   return kOk;
 }

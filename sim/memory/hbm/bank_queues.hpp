@@ -3,7 +3,7 @@
 // Every bank of a pseudo-channel has two lists for reads and two for writes: requests that hit its open
 // row, and the others. So the scheduler never looks at single requests: it compares the heads of lists
 // through bit masks of banks. Requests are threaded through one pool of slots; nothing is allocated after
-// construction. Opening a row moves its requests from `wait` to `hit`, closing it merges them back by age.
+// construction. Opening a row moves its requests from `wait` to `hit`, closing it moves the rest back.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,25 @@
 
 namespace tessera {
 
+// A request in the order of arrival, and the bank it is for.
+using HbmTurn = std::uint64_t;  // from the top: 57 bits of arrivals, 1 of pseudo-channel, 6 of bank
+inline constexpr HbmTurn kHbmNobody = ~HbmTurn{0};
+constexpr HbmTurn hbm_turn(std::uint64_t arrival, std::uint32_t half, std::uint32_t bank) {
+  return arrival << 7U | half << 6U | bank;
+}
+constexpr HbmTurn hbm_turn_if(bool may, HbmTurn turn) { return turn | (static_cast<HbmTurn>(may) - 1); }
+// Which of two comes first is a coin toss: arithmetic, so that no compiler makes it a branch.
+constexpr HbmTurn hbm_first(HbmTurn a, HbmTurn b) { return b ^ ((a ^ b) & -static_cast<HbmTurn>(a < b)); }
+constexpr std::uint32_t half_of(HbmTurn turn) { return turn >> 6U & 1U; }
+constexpr std::uint32_t bank_of(HbmTurn turn) { return turn & 63U; }
+
 class HbmSlots {
  public:
   using Id = std::uint16_t;
   static constexpr Id kNone = 0xFFFF;
   struct Slot {
     HbmTick arrival = 0;
-    std::uint64_t age = 0;  // order of arrival
+    HbmTurn turn = 0;
     std::uint32_t row = 0;
     std::uint16_t column = 0;
     Id next = kNone;
@@ -68,31 +80,51 @@ struct HbmList {
   }
 };
 
-// Moves the requests of `row` from one list to the end of the other; both stay in order of age.
-inline void split_row(HbmSlots& slots, HbmList& from, HbmList& to, std::uint32_t row) {
-  HbmSlots::Id before = HbmSlots::kNone;
-  for (HbmSlots::Id id = from.head; id != HbmSlots::kNone;) {
-    const HbmSlots::Id next = slots[id].next;
-    if (slots[id].row == row) {
-      (before == HbmSlots::kNone ? from.head : slots[before].next) = next;
-      if (from.tail == id) from.tail = before;
-      to.append(slots, id);
-    } else {
-      before = id;
+// Requests that do not hit. It knows which rows it may hold: when one is opened, mostly for a single request,
+// nobody has to look for others.
+class HbmWaitList : public HbmList {
+ public:
+  void append(HbmSlots& slots, HbmSlots::Id id) {
+    HbmList::append(slots, id);
+    note(slots[id].row);
+  }
+  // Moves the requests of `row` to the end of `hits`; all stay in order of age.
+  void open_row(HbmSlots& slots, HbmList& hits, std::uint32_t row) {
+    if ((rows_ & bit(row)) == 0) return;
+    if (!repeated_ && slots[head].row == row) {
+      rows_ &= ~bit(row);
+      hits.append(slots, pop(slots));
+      return;
     }
-    id = next;
+    HbmList all = *this;
+    *this = {};
+    while (!all.empty()) {
+      const HbmSlots::Id id = all.pop(slots);
+      if (slots[id].row == row)
+        hits.append(slots, id);
+      else
+        append(slots, id);
+    }
   }
-}
+  // Takes the requests of `hits` back, by age.
+  void close_row(HbmSlots& slots, HbmList& hits) {
+    HbmList waiting = *this;
+    *this = {};
+    while (!hits.empty() || !waiting.empty()) {
+      const bool from_hits =
+          waiting.empty() || (!hits.empty() && slots[hits.head].turn < slots[waiting.head].turn);
+      append(slots, (from_hits ? hits : waiting).pop(slots));
+    }
+  }
 
-// Empties `from` into `to` by age.
-inline void merge_by_age(HbmSlots& slots, HbmList& from, HbmList& to) {
-  HbmList merged;
-  while (!from.empty() || !to.empty()) {
-    const bool take_from = to.empty() || (!from.empty() && slots[from.head].age < slots[to.head].age);
-    merged.append(slots, (take_from ? from : to).pop(slots));
+ private:
+  static constexpr std::uint64_t bit(std::uint32_t row) { return std::uint64_t{1} << (row % 64); }
+  void note(std::uint32_t row) {
+    repeated_ = repeated_ || (rows_ & bit(row)) != 0;
+    rows_ |= bit(row);
   }
-  from = HbmList{};
-  to = merged;
-}
+  std::uint64_t rows_ = 0;  // modulo 64
+  bool repeated_ = false;   // two requests share a bit
+};
 
 }  // namespace tessera

@@ -7,9 +7,6 @@ namespace {
 HbmTick align_up(HbmTick time, HbmTick grain) { return (time + grain - 1) & -grain; }
 HbmTick whole_clock(HbmTick time) { return align_up(time, 2); }
 
-// Claims are younger than this: their times fit.
-constexpr HbmTick kEpoch = HbmTick{1} << 20;
-
 std::size_t slots_needed(const HbmSpec& spec) {
   // Each bank may hold one read and one write that have left their queue.
   const std::int64_t banks = spec.organisation.pseudo_channels * spec.organisation.banks_per_pseudo_channel();
@@ -21,70 +18,43 @@ std::size_t slots_needed(const HbmSpec& spec) {
 HbmChannel::HbmChannel(const HbmSpec& spec, bool refresh)
     : ticks_(spec),
       slots_(slots_needed(spec)),
+      halves_{HbmPseudoChannel(ticks_), HbmPseudoChannel(ticks_)},
       capacity_{spec.controller.read_queue, spec.controller.write_queue},
       drain_high_(spec.controller.drain_high),
       drain_low_(spec.controller.drain_low) {
-  TESSERA_CHECK(ticks_.longest() < kHbmClaimTimes - 2 * kEpoch, "a bank's delay fits its claim");
-  for (std::uint32_t i = 0; i < ticks_.pseudo_channels; ++i) {
-    halves_.emplace_back(ticks_, i);
-    if (!refresh) halves_.back().refresh_due = kHbmNever;
-  }
+  for (std::uint32_t i = 0; i < halves_.size(); ++i)
+    if (!refresh || i >= ticks_.pseudo_channels) halves_[i].refresh_due = kHbmNever;
   maintenance_from_ = halves_.front().refresh_due;
 }
 
-HbmBusTimes HbmChannel::bus_times() const {
-  const HbmTick row_bus = std::max(row_bus_, now_);
-  return {whole_clock(std::max(column_bus_, now_)), whole_clock(row_bus),
-          align_up(row_bus, ticks_.precharge_grain), epoch_};
+// Requests that were not there before cannot go in the past.
+void HbmChannel::arrive(HbmTick now) {
+  now_ = now;
+  column_from_ = std::max(column_from_, whole_clock(now));
+  activate_from_ = std::max(activate_from_, whole_clock(now));
+  precharge_from_ = std::max(precharge_from_, align_up(now, ticks_.precharge_grain));
 }
 
-void HbmChannel::compare() {
-  column_ = row_ = kHbmNobody;
-  for (const HbmPseudoChannel& half : halves_) {
-    column_ = std::min(column_, half.column_claim());
-    row_ = std::min(row_, half.row_claim());
-  }
-}
-
-void HbmChannel::renew_columns() {
-  const HbmBusTimes bus = bus_times();
-  for (HbmPseudoChannel& half : halves_)
-    if (!half.refreshing()) half.renew_column(bus);
-  compare();
-}
-
-void HbmChannel::renew_rows() {
-  const HbmBusTimes bus = bus_times();
-  for (HbmPseudoChannel& half : halves_)
-    if (!half.refreshing()) half.renew_row(bus);
-  compare();
-}
-
-void HbmChannel::move_epoch() {
-  epoch_ = now_;
-  for (HbmPseudoChannel& half : halves_) half.renew_all(bus_times());
-  compare();
+void HbmChannel::take_row_bus(HbmTick until) {
+  activate_from_ = whole_clock(until);
+  precharge_from_ = align_up(until, ticks_.precharge_grain);
 }
 
 void HbmChannel::enqueue(const HbmRequest& request, HbmTick now) {
   TESSERA_CHECK(now >= now_, "a request arrived before a command that is already out");
   TESSERA_CHECK(has_room(request.write), "a request was queued without room for it");
-  TESSERA_CHECK(arrivals_ < kHbmClaimAges, "a channel counts at most 2^33 requests");
-  now_ = now;
+  arrive(now);
   const HbmMode mode = request.write ? kHbmWrite : kHbmRead;
   const HbmSlots::Id id = slots_.take();
   HbmSlots::Slot& slot = slots_[id];
   slot.arrival = now;
-  slot.age = arrivals_++;
+  slot.turn = hbm_turn(arrivals_++, request.pseudo_channel, request.bank);
   slot.row = request.row;
   slot.column = request.column;
   slot.activated = false;
   ++queued_[mode];
   ++pending_[mode];
-  // Commands that could have gone out but were not asked for until now.
-  if (since_epoch(std::min(column_, row_)) < now - epoch_ || now - epoch_ > kEpoch) move_epoch();
-  halves_[request.pseudo_channel].enqueue(slots_, id, request.bank, mode, bus_times());
-  compare();
+  halves_[request.pseudo_channel].enqueue(slots_, id, request.bank, mode, now);
 }
 
 HbmMode HbmChannel::mode_wanted() const {
@@ -97,75 +67,26 @@ HbmMode HbmChannel::mode_wanted() const {
 
 void HbmChannel::serve(HbmMode mode) {
   mode_ = mode;
-  for (HbmPseudoChannel& half : halves_) half.serve(slots_, mode_, bus_times());
-  compare();
+  arrive(now_);
+  for (HbmPseudoChannel& half : halves_) half.serve(slots_, mode_, now_);
 }
 
-HbmCommand HbmChannel::issue(HbmTick until) {
-  for (;;) {
-    if (pending_[kHbmWrite] > 0 || mode_ == kHbmWrite)  // or there is nothing to choose
-      if (const HbmMode wanted = mode_wanted(); wanted != mode_) serve(wanted);
-    const HbmClaim first = std::min(column_, row_);
-    const HbmTick next = first == kHbmNobody ? kHbmNever : epoch_ + since_epoch(first);
-    if (next >= maintenance_from_) {
-      const auto [half, at] = next_maintenance();
-      if (at <= next) {
-        if (at > until || at >= kHbmNever) return {};
-        now_ = at;
-        if (now_ - epoch_ > kEpoch) move_epoch();
-        if (halves_[half].refreshing()) return issue_maintenance(half);
-        halves_[half].begin_refresh();
-        maintenance_from_ = 0;
-        compare();
-        continue;
-      }
-    }
-    if (next > until || next >= kHbmNever) return {};
-    now_ = next;
-    if (now_ - epoch_ > kEpoch) move_epoch();
-    // Of claims that start together a column goes first.
-    if (since_epoch(column_) <= since_epoch(row_))
-      return issue_column(halves_[half_of(column_)], bank_of(column_));
-    HbmPseudoChannel& half = halves_[half_of(row_)];
-    const std::uint32_t bank = bank_of(row_);
-    return half.is_open(bank) ? issue_precharge(half, bank) : issue_activate(half, bank);
-  }
-}
-
-// The pseudo-channel whose refresh is next, and when: the moment it is due, or
-// its next command on that way.
-std::pair<std::uint32_t, HbmTick> HbmChannel::next_maintenance() const {
-  std::pair<std::uint32_t, HbmTick> first{0, kHbmNever};
-  for (std::uint32_t i = 0; i < halves_.size(); ++i) {
-    const HbmPseudoChannel& half = halves_[i];
-    HbmTick at = std::max(half.refresh_due, now_);
-    if (half.refreshing()) {
-      const bool close = half.any_open();
-      const HbmTick ready = close ? half.precharge_all_time() : half.refresh_time();
-      at = align_up(std::max({ready, row_bus_, now_}), close ? ticks_.precharge_grain : 2);
-    }
-    if (at < first.second) first = {i, at};
-  }
-  return first;
-}
-
-HbmCommand HbmChannel::command_to(HbmCommand::Kind kind, const HbmPseudoChannel& half,
-                                  std::uint32_t bank) const {
+HbmCommand HbmChannel::command_to(HbmCommand::Kind kind, std::uint32_t half, std::uint32_t bank) const {
   HbmCommand command;
   command.kind = kind;
   command.time = now_;
-  command.at.pseudo_channel = static_cast<std::uint8_t>(&half - halves_.data());
+  command.at.pseudo_channel = static_cast<std::uint8_t>(half);
   command.at.bank = static_cast<std::uint8_t>(bank);
   return command;
 }
 
-HbmCommand HbmChannel::issue_column(HbmPseudoChannel& half, std::uint32_t bank) {
+inline HbmCommand HbmChannel::issue_column(HbmTurn turn) {
   const bool write = mode_ == kHbmWrite;
-  HbmCommand command = command_to(write ? HbmCommand::Kind::write : HbmCommand::Kind::read, half, bank);
-  const HbmSlots::Id id = half.column(slots_, bank, now_, bus_times());
+  HbmCommand command =
+      command_to(write ? HbmCommand::Kind::write : HbmCommand::Kind::read, half_of(turn), bank_of(turn));
+  const HbmSlots::Id id = halves_[half_of(turn)].column(slots_, bank_of(turn), now_);
   const HbmSlots::Slot& slot = slots_[id];
-  column_bus_ = now_ + ticks_.bus_column;
-  renew_columns();
+  column_from_ = whole_clock(now_ + ticks_.bus_column);
   if (!slot.activated) --queued_[mode_];
   --pending_[mode_];
   command.row_hit = !slot.activated;
@@ -178,24 +99,77 @@ HbmCommand HbmChannel::issue_column(HbmPseudoChannel& half, std::uint32_t bank) 
   return command;
 }
 
-HbmCommand HbmChannel::issue_activate(HbmPseudoChannel& half, std::uint32_t bank) {
-  HbmCommand command = command_to(HbmCommand::Kind::activate, half, bank);
-  HbmSlots::Slot& asker = slots_[half.activate(slots_, bank, now_, bus_times())];
+inline HbmCommand HbmChannel::issue_activate(HbmTurn turn) {
+  HbmCommand command = command_to(HbmCommand::Kind::activate, half_of(turn), bank_of(turn));
+  HbmSlots::Slot& asker = slots_[halves_[half_of(turn)].activate(slots_, bank_of(turn), now_)];
   if (!asker.activated) --queued_[mode_];
   asker.activated = true;
-  row_bus_ = now_ + ticks_.bus_activate;
-  renew_rows();
   command.at.row = asker.row;
+  take_row_bus(now_ + ticks_.bus_activate);
   return command;
 }
 
-HbmCommand HbmChannel::issue_precharge(HbmPseudoChannel& half, std::uint32_t bank) {
-  HbmCommand command = command_to(HbmCommand::Kind::precharge, half, bank);
-  command.at.row = half.row(bank);
-  half.precharge(slots_, bank, now_, bus_times());
-  row_bus_ = now_ + ticks_.bus_precharge;
-  renew_rows();
+inline HbmCommand HbmChannel::issue_precharge(HbmTurn turn) {
+  HbmPseudoChannel& half = halves_[half_of(turn)];
+  HbmCommand command = command_to(HbmCommand::Kind::precharge, half_of(turn), bank_of(turn));
+  command.at.row = half.row(bank_of(turn));
+  half.precharge(slots_, bank_of(turn), now_);
+  take_row_bus(now_ + ticks_.bus_precharge);
   return command;
+}
+
+HbmCommand HbmChannel::issue(HbmTick until) {
+  for (;;) {
+    if (pending_[kHbmWrite] > 0 || mode_ == kHbmWrite)  // or there is nothing to choose
+      if (const HbmMode wanted = mode_wanted(); wanted != mode_) serve(wanted);
+    HbmPseudoChannel &a = halves_[0], &b = halves_[1];
+    const HbmTick column = std::max(std::min(a.column_start(), b.column_start()), column_from_);
+    const HbmTick activate = std::max(std::min(a.activate_start(), b.activate_start()), activate_from_);
+    const HbmTick precharge = std::max(std::min(a.precharge_start(), b.precharge_start()), precharge_from_);
+    const HbmTick next = std::min({column, activate, precharge});
+    if (next >= maintenance_from_) {
+      const auto [half, at] = next_maintenance();
+      if (at <= next) {
+        if (at > until || at >= kHbmNever) return {};
+        now_ = at;
+        if (halves_[half].refreshing()) return issue_maintenance(half);
+        halves_[half].begin_refresh();
+        maintenance_from_ = 0;
+        continue;
+      }
+    }
+    if (next > until || next >= kHbmNever) return {};
+    now_ = next;
+    // Of two that start together the column goes first, then the older. A bank whose group has been used
+    // meanwhile waits on, so there may be nobody.
+    if (column == next)
+      if (const HbmTurn turn = hbm_first(a.column_turn(next), b.column_turn(next)); turn != kHbmNobody)
+        return issue_column(turn);
+    HbmTurn opens = kHbmNobody, closes = kHbmNobody;
+    if (activate == next) opens = hbm_first(a.activate_turn(next), b.activate_turn(next));
+    if (precharge == next) closes = hbm_first(a.precharge_turn(next), b.precharge_turn(next));
+    if (opens < closes) return issue_activate(opens);
+    if (closes != kHbmNobody) return issue_precharge(closes);
+  }
+}
+
+// The pseudo-channel whose refresh is next, and when: the moment it is due, or
+// its next command on that way.
+std::pair<std::uint32_t, HbmTick> HbmChannel::next_maintenance() const {
+  std::pair<std::uint32_t, HbmTick> first{0, kHbmNever};
+  for (std::uint32_t i = 0; i < halves_.size(); ++i) {
+    const HbmPseudoChannel& half = halves_[i];
+    HbmTick at = std::max(half.refresh_due, now_);
+    if (half.refreshing()) {
+      const bool close = half.any_open();
+      HbmTick ready = close ? half.precharge_all_time() : half.refresh_time();
+      ready = std::max(ready, now_);
+      at = close ? std::max(align_up(ready, ticks_.precharge_grain), precharge_from_)
+                 : std::max(whole_clock(ready), activate_from_);
+    }
+    if (at < first.second) first = {i, at};
+  }
+  return first;
 }
 
 // Closes what is open, then refreshes.
@@ -204,17 +178,15 @@ HbmCommand HbmChannel::issue_maintenance(std::uint32_t index) {
   const bool close = half.any_open();
   if (close) {
     half.precharge_all(slots_, now_);
-    row_bus_ = now_ + ticks_.bus_precharge;
-    renew_rows();
-    return command_to(HbmCommand::Kind::precharge_all, half, 0);
+    take_row_bus(now_ + ticks_.bus_precharge);
+    return command_to(HbmCommand::Kind::precharge_all, index, 0);
   }
-  row_bus_ = now_ + ticks_.bus_refresh;
-  half.refresh(now_, bus_times());
-  renew_rows();
+  take_row_bus(now_ + ticks_.bus_refresh);
+  half.refresh(now_);
   maintenance_from_ = kHbmNever;
   for (const HbmPseudoChannel& h : halves_)
     maintenance_from_ = std::min(maintenance_from_, h.refreshing() ? 0 : h.refresh_due);
-  return command_to(HbmCommand::Kind::refresh, half, 0);
+  return command_to(HbmCommand::Kind::refresh, index, 0);
 }
 
 }  // namespace tessera

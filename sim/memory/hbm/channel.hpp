@@ -10,16 +10,15 @@
 // its queue when a row is opened for it, as in Ramulator 2's active buffer, or
 // with its read or write. Writes are drained in bursts between two watermarks.
 // Every interval all banks of a pseudo-channel are closed and refreshed.
-// Nothing ticks: issue() jumps to the next command. The best claim to either
-// bus is remembered; a command makes anew only the claims it has touched or
-// that its bus delays.
+// Nothing ticks: issue() jumps to the next command, or to the next time that a
+// bank gets ready for one.
 //
 // Left out: refresh per bank, forwarding from the write queue, an age limit
 // against starvation by hits.
 #pragma once
 
+#include <array>
 #include <utility>
-#include <vector>
 
 #include "sim/memory/hbm/pseudo_channel.hpp"
 
@@ -36,7 +35,7 @@ class HbmChannel {
   [[nodiscard]] std::int64_t pending() const { return pending_[kHbmRead] + pending_[kHbmWrite]; }
 
   // A request that arrives at `now`, which must not lie before the last
-  // command. There must be room.
+  // command or the `until` of a call that issued none. There must be room.
   void enqueue(const HbmRequest& request, HbmTick now);
 
   // Issues the next command, unless that is later than `until` (kind none).
@@ -45,29 +44,25 @@ class HbmChannel {
  private:
   [[nodiscard]] HbmMode mode_wanted() const;
   void serve(HbmMode mode);
-  [[nodiscard]] HbmBusTimes bus_times() const;
-  void renew_columns();
-  void renew_rows();
-  void compare();
-  void move_epoch();
-  HbmCommand command_to(HbmCommand::Kind kind, const HbmPseudoChannel& half, std::uint32_t bank) const;
-  HbmCommand issue_column(HbmPseudoChannel& half, std::uint32_t bank);
-  HbmCommand issue_activate(HbmPseudoChannel& half, std::uint32_t bank);
-  HbmCommand issue_precharge(HbmPseudoChannel& half, std::uint32_t bank);
+  void arrive(HbmTick now);
+  void take_row_bus(HbmTick until);
+  HbmCommand command_to(HbmCommand::Kind kind, std::uint32_t half, std::uint32_t bank) const;
+  HbmCommand issue_column(HbmTurn turn);
+  HbmCommand issue_activate(HbmTurn turn);
+  HbmCommand issue_precharge(HbmTurn turn);
   HbmCommand issue_maintenance(std::uint32_t index);
   [[nodiscard]] std::pair<std::uint32_t, HbmTick> next_maintenance() const;
 
   HbmTicks ticks_;
   HbmSlots slots_;
-  std::vector<HbmPseudoChannel> halves_;
+  std::array<HbmPseudoChannel, 2> halves_;  // the second may be missing: nothing is sent there
   HbmMode mode_ = kHbmRead;
   std::int64_t capacity_[2], queued_[2] = {0, 0}, pending_[2] = {0, 0};
   std::int64_t drain_high_, drain_low_;
   std::uint64_t arrivals_ = 0;
-  HbmTick now_ = 0, row_bus_ = 0, column_bus_ = 0;
-  HbmTick epoch_ = 0;                                // of claims
-  HbmClaim column_ = kHbmNobody, row_ = kHbmNobody;  // the best for either bus
-  HbmTick maintenance_from_ = 0;                     // no pseudo-channel is due or refreshing before this
+  HbmTick now_ = 0;
+  HbmTick column_from_ = 0, activate_from_ = 0, precharge_from_ = 0;  // no command of a kind starts before
+  HbmTick maintenance_from_ = 0;  // no pseudo-channel is due or refreshing before this
 };
 
 }  // namespace tessera

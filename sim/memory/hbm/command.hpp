@@ -1,6 +1,7 @@
 // What goes into a channel and what comes out of it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "sim/memory/hbm/ticks.hpp"
@@ -18,6 +19,7 @@ struct HbmRequest {
 
 struct HbmCommand {
   enum class Kind : std::uint8_t { none, activate, precharge, precharge_all, refresh, read, write };
+  static constexpr std::size_t kKinds = 7;
   Kind kind = Kind::none;
   bool row_hit = false;  // read, write: found its row open without an activate of its own
   HbmRequest at;

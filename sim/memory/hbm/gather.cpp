@@ -7,13 +7,6 @@ namespace {
 
 constexpr std::int64_t kLargestBlock = std::int64_t{1} << 20;
 
-// A mixer of 64 bits (the finaliser of MurmurHash3), so that no stride of blocks favours a channel.
-std::uint64_t mixed(std::uint64_t x) {
-  x = (x ^ (x >> 33U)) * 0xFF51AFD7ED558CCD;
-  x = (x ^ (x >> 33U)) * 0xC4CEB9FE1A85EC53;
-  return x ^ (x >> 33U);
-}
-
 }  // namespace
 
 HbmGather::HbmGather(const HbmSpec& memory, const HbmGatherSpec& spec)
@@ -50,7 +43,7 @@ HbmGather::HbmGather(const HbmSpec& memory, const HbmGatherSpec& spec)
 }
 
 std::uint64_t HbmGather::chunk_of_turn(std::uint64_t turn) const {
-  return turn * channels_ + mixed(turn) % channels_;
+  return turn * channels_ + hbm_mixed(turn) % channels_;
 }
 
 // Moves on to the next burst of the block that lies in our channel; false: there is none.

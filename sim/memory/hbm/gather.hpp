@@ -14,6 +14,7 @@
 
 #include <vector>
 
+#include "sim/engine/random.hpp"
 #include "sim/memory/hbm/run.hpp"
 
 namespace tessera {

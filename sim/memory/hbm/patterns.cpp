@@ -61,16 +61,19 @@ HbmRequest HbmSequential::next() {
 }
 
 HbmRequest HbmRandom::next() {
-  const std::uint64_t draw = random_();
-  // A 16-bit draw times a count, the high half: a bias of at most count / 2^16 per choice.
-  const auto below = [draw](unsigned shift, std::uint32_t count) {
-    return static_cast<std::uint32_t>(((draw >> shift & 0xFFFFU) * count) >> 16U);
+  // A fraction of the channel; its digits in mixed radix, the first of the place. Of a count that is no power
+  // of two each choice is biased by at most the channel's places / 2^32.
+  std::uint64_t fraction = hbm_mixed(weyl_ += 0x9E3779B97F4A7C15) >> 32U;
+  const auto digit = [&fraction](std::uint32_t count) {
+    const std::uint64_t product = fraction * count;
+    fraction = product & 0xFFFFFFFFU;
+    return static_cast<std::uint32_t>(product >> 32U);
   };
-  HbmRequest request;  // of one half or two
-  request.pseudo_channel = static_cast<std::uint8_t>(draw & (shape_.pseudo_channels - 1));
-  request.bank = static_cast<std::uint8_t>(below(1, shape_.banks));
-  request.column = static_cast<std::uint16_t>(below(17, shape_.columns));
-  request.row = static_cast<std::uint32_t>(((draw >> 33U) * shape_.rows) >> 31U);
+  HbmRequest request;
+  request.row = digit(shape_.rows);
+  request.bank = static_cast<std::uint8_t>(digit(shape_.banks));
+  request.column = static_cast<std::uint16_t>(digit(shape_.columns));
+  request.pseudo_channel = static_cast<std::uint8_t>(digit(shape_.pseudo_channels));
   return request;
 }
 

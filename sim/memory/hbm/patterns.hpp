@@ -12,7 +12,6 @@
 #include <array>
 
 #include "models/hardware/hbm.hpp"
-#include "sim/engine/random.hpp"
 #include "sim/memory/hbm/command.hpp"
 
 namespace tessera {
@@ -50,14 +49,22 @@ class HbmSequential {
   std::uint32_t bank_ = 0;  // stack ids change first, then groups
 };
 
+// A mixer of 64 bits, the finaliser of MurmurHash3: no stride of what goes in shows in what comes out.
+constexpr std::uint64_t hbm_mixed(std::uint64_t x) {
+  x = (x ^ (x >> 33U)) * 0xFF51AFD7ED558CCD;
+  x = (x ^ (x >> 33U)) * 0xC4CEB9FE1A85EC53;
+  return x ^ (x >> 33U);
+}
+
+// Mixed terms of a Weyl sequence, as in SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 class HbmRandom {
  public:
-  HbmRandom(const HbmShape& shape, std::uint64_t seed) : shape_(shape), random_(seed, 0) {}
+  HbmRandom(const HbmShape& shape, std::uint64_t seed) : shape_(shape), weyl_(hbm_mixed(seed)) {}
   HbmRequest next();
 
  private:
   HbmShape shape_;
-  sim::RandomStream random_;
+  std::uint64_t weyl_;
 };
 
 // A fraction of a pattern's requests writes: an update in place, so that what a mix costs is turnarounds, not

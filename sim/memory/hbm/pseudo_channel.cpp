@@ -3,58 +3,61 @@
 namespace tessera {
 using detail::raise;
 
-HbmPseudoChannel::HbmPseudoChannel(const HbmTicks& ticks, std::uint32_t index)
-    : ticks_(&ticks), index_(index) {
+HbmPseudoChannel::HbmPseudoChannel(const HbmTicks& ticks) : ticks_(&ticks), stacks_(ticks.stacks) {
   activates_.fill(-ticks.faw);
   for (std::uint32_t bank = 0; bank < ticks.banks; ++bank) {
-    const std::uint32_t group = bank / ticks.banks_per_group;
-    banks_[bank].group_begin = group * ticks.banks_per_group;
-    banks_[bank].stack = group / ticks.groups_per_stack;
-    stack_banks_[banks_[bank].stack] |= bit(bank);
+    Bank& b = banks_[bank];
+    b.group = static_cast<std::uint16_t>(bank / ticks.banks_per_group);
+    b.stack = static_cast<std::uint16_t>(b.group / ticks.groups_per_stack);
+    group_banks_[b.group] |= bit(bank);
   }
+  class_of_.fill(kClasses);
   refresh_due = ticks.refi;
 }
 
 void HbmPseudoChannel::enter(const HbmSlots& slots, std::uint32_t bank) {
   const Bank& b = banks_[bank];
+  class_of_[bank] = kClasses;
   if (!b.hit[mode_].empty())
-    enter_hits(slots, bank);
-  else if (b.wait[mode_].empty())
-    return;
-  else if (is_open(bank))
-    enter_conflicts(slots, bank);
-  else
-    enter_closed(slots, bank);
+    enter(slots, bank, hits(mode_, b.stack), b.hit[mode_]);
+  else if (!b.wait[mode_].empty())
+    enter(slots, bank, is_open(bank) ? kConflict : kClosed, b.wait[mode_]);
 }
 
-void HbmPseudoChannel::renew_all(const HbmBusTimes& bus) {
-  if (refreshing_) return;
-  search_column(bus);
-  search_activate(bus);
-  search_precharge(bus);
+void HbmPseudoChannel::nobody_ready() {
+  for (Class& c : classes_) {
+    c.ready = 0, c.first = kHbmNobody;
+    c.waiting.clear();
+    c.update();
+  }
 }
 
-void HbmPseudoChannel::serve(const HbmSlots& slots, HbmMode mode, const HbmBusTimes& bus) {
+void HbmPseudoChannel::await_all(HbmTick now) {
+  for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank)
+    if (class_of_[bank] != kClasses) await(bank, now);
+}
+
+void HbmPseudoChannel::serve(const HbmSlots& slots, HbmMode mode, HbmTick now) {
+  nobody_ready();
   mode_ = mode;
-  hits_ = closed_ = conflicts_ = 0;
+  for (std::uint32_t stack = 0; stack < stacks_; ++stack) classes_[hits(mode, stack)].hold(turnaround_[mode]);
   for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank) enter(slots, bank);
-  renew_all(bus);
+  if (!refreshing_) await_all(now);
 }
 
 void HbmPseudoChannel::begin_refresh() {
   refreshing_ = true;
-  column_ = activate_ = precharge_ = kHbmNobody;
+  nobody_ready();
 }
 
 HbmTick HbmPseudoChannel::precharge_all_time() const {
   HbmTick time = 0;
   for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank)
-    if (is_open(bank)) raise(time, precharge_ready_[bank]);
+    if (is_open(bank)) raise(time, times_[kConflict].bank[bank]);
   return time;
 }
 
 void HbmPseudoChannel::precharge_all(HbmSlots& slots, HbmTick now) {
-  hits_ = conflicts_ = 0;
   for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank)
     if (is_open(bank)) {
       close(slots, bank, now);
@@ -62,12 +65,13 @@ void HbmPseudoChannel::precharge_all(HbmSlots& slots, HbmTick now) {
     }
 }
 
-void HbmPseudoChannel::refresh(HbmTick now, const HbmBusTimes& bus) {
-  for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank) raise(activate_ready_[bank], now + ticks_->rfc);
+void HbmPseudoChannel::refresh(HbmTick now) {
+  for (std::uint32_t bank = 0; bank < ticks_->banks; ++bank)
+    raise(times_[kClosed].bank[bank], now + ticks_->rfc);
   raise(refresh_ready_, now + ticks_->rfc);
   refresh_due += ticks_->refi;
   refreshing_ = false;
-  renew_all(bus);
+  await_all(now);
 }
 
 }  // namespace tessera

@@ -1,62 +1,57 @@
 // Banks, rows and timing state of one pseudo-channel.
 //
-// For every bank it keeps the earliest time of its next command of each kind that the commands so far allow;
-// issuing one raises the times of what it constrains, and nothing else is ever updated. A column command must
-// wait for its bank (RCD), its group (CCD long, WTR long: noted at the banks of the group) and its stack id
-// (CCD, WTR short); an activate for its bank (RP, RC, RFC), its group (RRD long, likewise) and the whole
-// pseudo-channel (RRD short, FAW).
-//
-// A bank with requests of the served kind stands in one of three sets: its open row is hit; it is closed; it
-// is open and only another row is wanted. The best claim of each set is remembered. It holds until its time
-// has passed or its bank has changed; a bank that joins a set is compared with it.
+// A bank with requests of the served kind stands in one of these classes: its open row is hit (a class for
+// each stack id); it is closed; it is open and only another row is wanted. In each class some banks are ready
+// and the others wait for their time. A column command must wait for its bank (RCD) and its group
+// (CCD long, WTR long), which decide when the bank is ready, and for its stack id (CCD, WTR short), which
+// holds the whole class; an activate for its bank (RP, RC, RFC) and group (RRD long), and for the class (RRD
+// short, FAW); a precharge for its bank alone. Of the ready banks of a class the one whose request is oldest
+// goes first, and is remembered. So a command costs a few operations on sets, however many banks wait. Which
+// bank and which kind come next is hard to foresee, so what runs for every command avoids branches on them.
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 
 #include "sim/memory/hbm/bank_queues.hpp"
-#include "sim/memory/hbm/claim.hpp"
+#include "sim/memory/hbm/waiting.hpp"
 
 namespace tessera {
 
 enum HbmMode : std::uint8_t { kHbmRead = 0, kHbmWrite = 1 };
 
-// What the buses of the channel leave: the least starts of each kind of command. Claims count from the epoch.
-struct HbmBusTimes {
-  HbmTick column = 0, activate = 0, precharge = 0;
-  HbmTick epoch = 0;
-};
-
 class HbmPseudoChannel {
  public:
-  HbmPseudoChannel(const HbmTicks& ticks, std::uint32_t index);
+  HbmPseudoChannel(const HbmTicks& ticks);
 
-  void enqueue(HbmSlots& slots, HbmSlots::Id id, std::uint32_t bank, HbmMode mode, const HbmBusTimes& bus);
-  // From now on reads or writes are served; claims are for these.
-  void serve(const HbmSlots& slots, HbmMode mode, const HbmBusTimes& bus);
+  void enqueue(HbmSlots& slots, HbmSlots::Id id, std::uint32_t bank, HbmMode mode, HbmTick now);
+  // From now on reads or writes are served.
+  void serve(const HbmSlots& slots, HbmMode mode, HbmTick now);
 
-  // The next command of each kind.
-  [[nodiscard]] HbmClaim column_claim() const { return column_; }
-  [[nodiscard]] HbmClaim row_claim() const { return std::min(activate_, precharge_); }
-  // Claims that a bus delays, or that are void, are made again.
-  void renew_column(const HbmBusTimes& bus) {
-    if (since_epoch(column_) < bus.column - bus.epoch) search_column(bus);
+  // Before when no command of a kind can start, and whose turn it is then, if anyone's.
+  [[nodiscard]] HbmTick column_start() const {
+    HbmTick start = kHbmNever;
+    for (std::uint32_t s = 0; s < stacks_; ++s) start = std::min(start, classes_[hits(mode_, s)].start);
+    return start;
   }
-  void renew_row(const HbmBusTimes& bus) {
-    if (since_epoch(activate_) < bus.activate - bus.epoch) search_activate(bus);
-    if (since_epoch(precharge_) < bus.precharge - bus.epoch) search_precharge(bus);
+  [[nodiscard]] HbmTick activate_start() const { return classes_[kClosed].start; }
+  [[nodiscard]] HbmTick precharge_start() const { return classes_[kConflict].start; }
+  [[nodiscard]] HbmTurn column_turn(HbmTick now) {
+    HbmTurn first = kHbmNobody;
+    for (std::uint32_t s = 0; s < stacks_; ++s) first = hbm_first(first, turn(classes_[hits(mode_, s)], now));
+    return first;
   }
-  void renew_all(const HbmBusTimes& bus);
+  [[nodiscard]] HbmTurn activate_turn(HbmTick now) { return turn(classes_[kClosed], now); }
+  [[nodiscard]] HbmTurn precharge_turn(HbmTick now) { return turn(classes_[kConflict], now); }
 
-  // The commands. The claim that led to one is void until renewed; what it makes possible is claimed.
-  HbmSlots::Id column(HbmSlots& slots, std::uint32_t bank, HbmTick now, const HbmBusTimes& bus);
-  HbmSlots::Id activate(HbmSlots& slots, std::uint32_t bank, HbmTick now,
-                        const HbmBusTimes& bus);  // for whom
-  void precharge(HbmSlots& slots, std::uint32_t bank, HbmTick now,
-                 const HbmBusTimes& bus);  // for another row
+  // The commands, at `now`.
+  HbmSlots::Id column(HbmSlots& slots, std::uint32_t bank, HbmTick now);
+  HbmSlots::Id activate(HbmSlots& slots, std::uint32_t bank, HbmTick now);  // for whom
+  void precharge(HbmSlots& slots, std::uint32_t bank, HbmTick now);         // for another row
 
-  // While it is refreshing it claims nothing.
+  // While it is refreshing no bank is ready.
   [[nodiscard]] bool refreshing() const { return refreshing_; }
   void begin_refresh();
   [[nodiscard]] bool is_open(std::uint32_t bank) const { return (open_ & bit(bank)) != 0; }
@@ -65,50 +60,106 @@ class HbmPseudoChannel {
   [[nodiscard]] HbmTick precharge_all_time() const;
   [[nodiscard]] HbmTick refresh_time() const { return refresh_ready_; }  // all banks must be closed
   void precharge_all(HbmSlots& slots, HbmTick now);
-  void refresh(HbmTick now, const HbmBusTimes& bus);
+  void refresh(HbmTick now);
 
   HbmTick refresh_due = 0;
 
  private:
-  using BankSet = std::uint64_t;
-  static constexpr std::size_t kMostStacks = 4;
+  static constexpr std::uint32_t kMostStacks = 4;
+  static constexpr std::uint32_t kClosed = 2 * kMostStacks, kConflict = kClosed + 1, kClasses = kClosed + 2;
+  static constexpr std::uint32_t hits(HbmMode mode, std::uint32_t stack) {
+    return mode * kMostStacks + stack;
+  }
+  struct Class {
+    HbmBankSet ready = 0;
+    HbmTurn first = kHbmNobody;  // of the ready ones
+    HbmTick from = 0;            // holds all of them
+    HbmTick start = kHbmNever;   // when the next of them may go
+    HbmWaiting waiting;
+    void hold(HbmTick until) { from = std::max(from, until), start = std::max(start, until); }
+    void update() { start = std::max(from, waiting.next() & -static_cast<HbmTick>(ready == 0)); }
+  };
+  struct ReadyTimes {  // of the banks of a class: the later of their own and of their group's
+    std::array<HbmTick, kHbmMaxBanks> bank{}, group{};
+  };
   struct Bank {
     std::uint32_t row = 0;
-    std::uint32_t group_begin = 0;  // first bank of its group
-    std::uint32_t stack = 0;
-    HbmList hit[2], wait[2];  // reads, writes
+    std::uint16_t group = 0, stack = 0;
+    HbmList hit[2];  // reads, writes
+    HbmWaitList wait[2];
   };
 
-  static constexpr BankSet bit(std::uint32_t bank) { return BankSet{1} << bank; }
-  void search_column(const HbmBusTimes& bus);
-  void search_activate(const HbmBusTimes& bus);
-  void search_precharge(const HbmBusTimes& bus);
-  // Enters a bank into a set with the tag of its head ...
-  void enter_hits(const HbmSlots& slots, std::uint32_t bank);
-  void enter_closed(const HbmSlots& slots, std::uint32_t bank);
-  void enter_conflicts(const HbmSlots& slots, std::uint32_t bank);
-  void enter(const HbmSlots& slots, std::uint32_t bank);  // the set its requests call for
-  // ... and claims its turn.
-  void claim_hit(std::uint32_t bank, const HbmBusTimes& bus);
-  void claim_closed(std::uint32_t bank, const HbmBusTimes& bus);
-  void claim_conflict(std::uint32_t bank, const HbmBusTimes& bus);
+  static constexpr HbmBankSet bit(std::uint32_t bank) { return HbmBankSet{1} << bank; }
+  [[nodiscard]] HbmTurn oldest(HbmBankSet banks) const {
+    HbmTurn first = kHbmNobody;
+    for (; banks != 0; banks &= banks - 1)
+      first = hbm_first(first, turns_[static_cast<std::size_t>(std::countr_zero(banks))]);
+    return first;
+  }
+  // Puts a bank into a class with the age of the request it waits for ...
+  void enter(const HbmSlots& slots, std::uint32_t bank, std::uint32_t number, const HbmList& list) {
+    class_of_[bank] = static_cast<std::uint8_t>(number);
+    turns_[bank] = slots[list.head].turn;
+  }
+  void enter(const HbmSlots& slots, std::uint32_t bank);  // the class its requests call for
+  // ... where it is ready, or waits.
+  void await(std::uint32_t bank, HbmTick now) {
+    Class& c = classes_[class_of_[bank]];
+    const ReadyTimes& times = times_[class_of_[bank]];
+    join(c, bank, std::max(times.bank[bank], times.group[banks_[bank].group]), now);
+    c.update();
+  }
+  void await_until(HbmTick time, std::uint32_t bank) {  // a time that lies ahead
+    Class& c = classes_[class_of_[bank]];
+    c.waiting.put(bit(bank), time);
+    c.update();
+  }
+  void join(Class& c, std::uint32_t bank, HbmTick time, HbmTick now) {
+    if (time > now) return c.waiting.put(bit(bank), time);
+    c.ready |= bit(bank);
+    c.first = hbm_first(c.first, turns_[bank]);
+  }
+  // Banks go, of those that are ready.
+  void leave(Class& c, HbmBankSet banks) {
+    c.ready &= ~banks;
+    c.first = oldest(c.ready);
+    c.update();
+  }
+  HbmTurn turn(Class& c, HbmTick now) {
+    if (c.waiting.next() <= now) get_ready(c, now);
+    return hbm_turn_if(c.start <= now, c.first);
+  }
+  // Those whose time has come, unless their group has been used meanwhile: nothing else delays who waits.
+  void get_ready(Class& c, HbmTick now) {
+    const ReadyTimes& times = times_[static_cast<std::size_t>(&c - classes_.data())];
+    do {
+      HbmBankSet banks = c.waiting.take();
+      do {
+        const auto bank = static_cast<std::uint32_t>(std::countr_zero(banks));
+        join(c, bank, times.group[banks_[bank].group], now);
+        banks &= banks - 1;
+      } while (banks != 0);
+    } while (c.waiting.next() <= now);
+    c.update();
+  }
+  void await_all(HbmTick now);
+  void nobody_ready();
   void close(HbmSlots& slots, std::uint32_t bank, HbmTick now);
 
   const HbmTicks* ticks_;
-  std::uint32_t index_;
+  std::uint32_t stacks_;
   HbmMode mode_ = kHbmRead;
   bool refreshing_ = false;
-  BankSet open_ = 0;
-  BankSet hits_ = 0, closed_ = 0, conflicts_ = 0;
-  HbmClaim column_ = kHbmNobody, activate_ = kHbmNobody, precharge_ = kHbmNobody;
-  std::array<BankSet, kMostStacks> stack_banks_{};
+  HbmBankSet open_ = 0;
+  HbmTick turnaround_[2] = {0, 0};     // to reads, to writes
   HbmTick refresh_ready_ = 0;          // RC, RP and RFC of all banks; RRD does not bind a refresh
-  HbmTick activate_from_ = 0;          // RRD short and FAW
   std::array<HbmTick, 4> activates_;   // the last four, a ring
   std::uint32_t oldest_activate_ = 0;  // in the ring
-  std::array<HbmTick, kMostStacks> stack_column_[2]{};  // earliest column command of each stack id, by kind
-  HbmBankTimes column_ready_[2]{}, activate_ready_{}, precharge_ready_{};
-  std::array<HbmClaim, kHbmMaxBanks> tags_{};  // of banks in a set
+  std::array<HbmBankSet, kHbmMaxBanks> group_banks_{};
+  std::array<std::uint8_t, kHbmMaxBanks> class_of_;  // kClasses: none
+  std::array<HbmTurn, kHbmMaxBanks> turns_{};        // of banks in a class
+  std::array<Class, kClasses> classes_;
+  std::array<ReadyTimes, kClasses> times_;
   std::array<Bank, kHbmMaxBanks> banks_;
 };
 
@@ -119,145 +170,102 @@ inline void raise(HbmTick& earliest, HbmTick to) { earliest = std::max(earliest,
 inline HbmTick whole_clock(HbmTick time) { return (time + 1) & ~HbmTick{1}; }
 }  // namespace detail
 
-inline void HbmPseudoChannel::search_column(const HbmBusTimes& bus) {
-  column_ = kHbmNobody;
-  for (std::uint32_t s = 0; s < ticks_->stacks; ++s)
-    column_ = std::min(column_, best_claim(hits_ & stack_banks_[s], column_ready_[mode_],
-                                           std::max(bus.column, stack_column_[mode_][s]), bus.epoch, tags_));
-}
-inline void HbmPseudoChannel::search_activate(const HbmBusTimes& bus) {
-  activate_ = best_claim(closed_, activate_ready_, std::max(bus.activate, activate_from_), bus.epoch, tags_);
-}
-inline void HbmPseudoChannel::search_precharge(const HbmBusTimes& bus) {
-  precharge_ = best_claim(conflicts_, precharge_ready_, bus.precharge, bus.epoch, tags_);
-}
-
-inline void HbmPseudoChannel::enter_hits(const HbmSlots& slots, std::uint32_t bank) {
-  hits_ |= bit(bank);
-  tags_[bank] = hbm_tag(slots[banks_[bank].hit[mode_].head].age, index_, bank);
-}
-inline void HbmPseudoChannel::enter_closed(const HbmSlots& slots, std::uint32_t bank) {
-  closed_ |= bit(bank);
-  tags_[bank] = hbm_tag(slots[banks_[bank].wait[mode_].head].age, index_, bank);
-}
-inline void HbmPseudoChannel::enter_conflicts(const HbmSlots& slots, std::uint32_t bank) {
-  conflicts_ |= bit(bank);
-  tags_[bank] = hbm_tag(slots[banks_[bank].wait[mode_].head].age, index_, bank);
-}
-
-inline void HbmPseudoChannel::claim_hit(std::uint32_t bank, const HbmBusTimes& bus) {
-  const HbmTick start =
-      std::max({column_ready_[mode_][bank], stack_column_[mode_][banks_[bank].stack], bus.column});
-  column_ = std::min(column_, hbm_claim(start - bus.epoch, tags_[bank]));
-}
-inline void HbmPseudoChannel::claim_closed(std::uint32_t bank, const HbmBusTimes& bus) {
-  const HbmTick start = std::max({activate_ready_[bank], activate_from_, bus.activate});
-  activate_ = std::min(activate_, hbm_claim(start - bus.epoch, tags_[bank]));
-}
-inline void HbmPseudoChannel::claim_conflict(std::uint32_t bank, const HbmBusTimes& bus) {
-  const HbmTick start = std::max(precharge_ready_[bank], bus.precharge);
-  precharge_ = std::min(precharge_, hbm_claim(start - bus.epoch, tags_[bank]));
-}
-
 inline void HbmPseudoChannel::enqueue(HbmSlots& slots, HbmSlots::Id id, std::uint32_t bank, HbmMode mode,
-                                      const HbmBusTimes& bus) {
+                                      HbmTick now) {
   Bank& b = banks_[bank];
   const bool open = is_open(bank);
-  const bool hits = open && b.row == slots[id].row;
-  HbmList& list = hits ? b.hit[mode] : b.wait[mode];
+  const bool hit = open && b.row == slots[id].row;
+  const HbmList& list = hit ? b.hit[mode] : b.wait[mode];
   const bool first = list.empty();
-  list.append(slots, id);
+  if (hit)
+    b.hit[mode].append(slots, id);
+  else
+    b.wait[mode].append(slots, id);
   // Only the heads of lists decide where a bank stands, and its hits come before its other requests.
-  if (!first || mode != mode_ || (!hits && (hits_ & bit(bank)) != 0)) return;
-  if (hits) {
-    if ((conflicts_ & bit(bank)) != 0) {  // its row is wanted again
-      conflicts_ &= ~bit(bank);
-      if (!refreshing_ && bank_of(precharge_) == bank) search_precharge(bus);
-    }
-    enter_hits(slots, bank);
-    if (!refreshing_) claim_hit(bank, bus);
-  } else if (open) {
-    enter_conflicts(slots, bank);
-    if (!refreshing_) claim_conflict(bank, bus);
-  } else {
-    enter_closed(slots, bank);
-    if (!refreshing_) claim_closed(bank, bus);
+  if (!first || mode != mode_ || (!hit && !b.hit[mode].empty())) return;
+  if (class_of_[bank] == kConflict) {  // its row is wanted again
+    classes_[kConflict].waiting.erase(bit(bank));
+    leave(classes_[kConflict], bit(bank));
   }
+  enter(slots, bank, hit ? hits(mode, b.stack) : open ? kConflict : kClosed, list);
+  if (!refreshing_) await(bank, now);
 }
 
-inline HbmSlots::Id HbmPseudoChannel::column(HbmSlots& slots, std::uint32_t bank, HbmTick now,
-                                             const HbmBusTimes& bus) {
+inline HbmSlots::Id HbmPseudoChannel::column(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
   const HbmTicks& t = *ticks_;
   Bank& b = banks_[bank];
   const bool write = mode_ == kHbmWrite;
-  for (std::uint32_t s = 0; s < t.stacks; ++s) {
-    detail::raise(stack_column_[mode_][s], now + (s == b.stack ? t.ccd_short : t.ccd_stack));
-    detail::raise(stack_column_[!mode_][s], now + (write ? t.write_to_read_short : t.read_to_write));
-  }
-  for (std::uint32_t i = b.group_begin; i < b.group_begin + t.banks_per_group; ++i) {
-    detail::raise(column_ready_[mode_][i], now + t.ccd_long);
-    if (write) detail::raise(column_ready_[kHbmRead][i], now + t.write_to_read_long);
-  }
-  detail::raise(precharge_ready_[bank], now + (write ? t.write_to_precharge : t.read_to_precharge));
+  for (std::uint32_t s = 0; s < stacks_; ++s)
+    classes_[hits(mode_, s)].hold(now + (s == b.stack ? t.ccd_short : t.ccd_stack));
+  turnaround_[!mode_] = now + (write ? t.write_to_read_short : t.read_to_write);
+  times_[hits(mode_, b.stack)].group[b.group] = now + t.ccd_long;
+  if (write) detail::raise(times_[hits(kHbmRead, b.stack)].group[b.group], now + t.write_to_read_long);
+  detail::raise(times_[kConflict].bank[bank], now + (write ? t.write_to_precharge : t.read_to_precharge));
   const HbmSlots::Id id = b.hit[mode_].pop(slots);
-  column_ = 0;
-  if (!b.hit[mode_].empty()) {
-    enter_hits(slots, bank);
-  } else {
-    hits_ &= ~bit(bank);
+
+  Class& c = classes_[hits(mode_, b.stack)];
+  HbmBankSet later = c.ready & group_banks_[b.group];
+  if (b.hit[mode_].empty()) {
+    later &= ~bit(bank);
+    c.ready &= ~bit(bank);
+    class_of_[bank] = kClasses;
     if (!b.wait[mode_].empty()) {
-      enter_conflicts(slots, bank);
-      claim_conflict(bank, bus);
+      enter(slots, bank, kConflict, b.wait[mode_]);
+      await_until(times_[kConflict].bank[bank], bank);
     }
+  } else {
+    enter(slots, bank, class_of_[bank], b.hit[mode_]);
   }
+  if (later != 0) c.waiting.put(later, now + t.ccd_long);
+  leave(c, later);
   return id;
 }
 
-inline HbmSlots::Id HbmPseudoChannel::activate(HbmSlots& slots, std::uint32_t bank, HbmTick now,
-                                               const HbmBusTimes& bus) {
+inline HbmSlots::Id HbmPseudoChannel::activate(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
   const HbmTicks& t = *ticks_;
   Bank& b = banks_[bank];
+  Class& c = classes_[kClosed];
   activates_[oldest_activate_] = now;
   oldest_activate_ = (oldest_activate_ + 1) % 4;
-  activate_from_ = std::max(now + t.rrd_short, activates_[oldest_activate_] + t.faw);
-  for (std::uint32_t i = b.group_begin; i < b.group_begin + t.banks_per_group; ++i)
-    detail::raise(activate_ready_[i], now + t.rrd_long);
-  detail::raise(activate_ready_[bank], now + t.rc);
+  c.from = std::max(now + t.rrd_short, activates_[oldest_activate_] + t.faw);
+  times_[kClosed].group[b.group] = now + t.rrd_long;
+  // What came before has passed: the bank was closed.
+  times_[kClosed].bank[bank] = now + t.rc;
+  times_[kConflict].bank[bank] = now + t.ras;
+  times_[hits(kHbmRead, b.stack)].bank[bank] = now + t.rcd[kHbmRead];
+  times_[hits(kHbmWrite, b.stack)].bank[bank] = now + t.rcd[kHbmWrite];
   detail::raise(refresh_ready_, now + t.rc);
-  detail::raise(precharge_ready_[bank], now + t.ras);
-  detail::raise(column_ready_[kHbmRead][bank], now + t.rcd[kHbmRead]);
-  detail::raise(column_ready_[kHbmWrite][bank], now + t.rcd[kHbmWrite]);
 
+  open_ |= bit(bank);
+  const HbmBankSet group = c.ready & group_banks_[b.group];
+  if (group != bit(bank)) c.waiting.put(group & ~bit(bank), now + t.rrd_long);
+  leave(c, group);
   const HbmSlots::Id asker = b.wait[mode_].head;
   b.row = slots[asker].row;
-  open_ |= bit(bank);
-  closed_ &= ~bit(bank);
-  activate_ = 0;
-  for (const HbmMode m : {kHbmRead, kHbmWrite})
-    if (!b.wait[m].empty()) split_row(slots, b.wait[m], b.hit[m], b.row);
-  enter_hits(slots, bank);
-  claim_hit(bank, bus);
+  const HbmMode other = mode_ == kHbmRead ? kHbmWrite : kHbmRead;
+  b.wait[mode_].open_row(slots, b.hit[mode_], b.row);
+  b.wait[other].open_row(slots, b.hit[other], b.row);
+  enter(slots, bank, hits(mode_, b.stack), b.hit[mode_]);
+  await_until(now + t.rcd[mode_], bank);
   return asker;
 }
 
-// The bank's set is for the caller to take and give.
+// The bank's class is for the caller to change.
 inline void HbmPseudoChannel::close(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
   Bank& b = banks_[bank];
   const HbmTick closed = detail::whole_clock(now + ticks_->rp);  // when activates start
-  detail::raise(activate_ready_[bank], closed);
+  detail::raise(times_[kClosed].bank[bank], closed);
   detail::raise(refresh_ready_, closed);
   open_ &= ~bit(bank);
   for (const HbmMode m : {kHbmRead, kHbmWrite})
-    if (!b.hit[m].empty()) merge_by_age(slots, b.hit[m], b.wait[m]);
+    if (!b.hit[m].empty()) b.wait[m].close_row(slots, b.hit[m]);
 }
 
-inline void HbmPseudoChannel::precharge(HbmSlots& slots, std::uint32_t bank, HbmTick now,
-                                        const HbmBusTimes& bus) {
+inline void HbmPseudoChannel::precharge(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
   close(slots, bank, now);
-  conflicts_ &= ~bit(bank);
-  precharge_ = 0;
-  enter_closed(slots, bank);
-  claim_closed(bank, bus);
+  leave(classes_[kConflict], bit(bank));
+  enter(slots, bank, kClosed, banks_[bank].wait[mode_]);
+  await_until(times_[kClosed].bank[bank], bank);
 }
 
 }  // namespace tessera

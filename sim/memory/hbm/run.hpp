@@ -1,43 +1,34 @@
 // Plays a pattern against a channel and counts what happened.
 #pragma once
 
+#include <array>
+
 #include "sim/memory/hbm/channel.hpp"
 #include "sim/memory/hbm/patterns.hpp"
 
 namespace tessera {
 
 struct HbmRun {
-  std::int64_t reads = 0, writes = 0;
-  std::int64_t row_hits = 0;  // reads and writes that found their row open
-  std::int64_t activates = 0;
-  std::int64_t row_conflicts = 0;  // rows closed because another row of the bank was wanted
-  std::int64_t refreshes = 0;
-  HbmTick read_latency = 0;  // sum, from arrival in the queue to the last data
-  HbmTick elapsed = 0;       // until the last data
+  using Kind = HbmCommand::Kind;
+  std::array<std::int64_t, HbmCommand::kKinds> commands{};
+  std::array<HbmTick, HbmCommand::kKinds> waited{};  // sums, from arrival in the queue to the last data
+  std::int64_t row_hits = 0;                         // reads and writes that found their row open
+  HbmTick elapsed = 0;                               // until the last data
 
-  [[nodiscard]] std::int64_t requests() const { return reads + writes; }
-  void count(const HbmCommand& command) {
-    switch (command.kind) {
-      case HbmCommand::Kind::activate:
-        ++activates;
-        return;
-      case HbmCommand::Kind::precharge:
-        ++row_conflicts;
-        return;
-      case HbmCommand::Kind::refresh:
-        ++refreshes;
-        return;
-      case HbmCommand::Kind::read:
-        ++reads;
-        read_latency += command.done - command.arrival;
-        break;
-      case HbmCommand::Kind::write:
-        ++writes;
-        break;
-      default:
-        return;
-    }
-    row_hits += command.row_hit ? 1 : 0;
+  [[nodiscard]] std::int64_t of(Kind kind) const { return commands[static_cast<std::size_t>(kind)]; }
+  [[nodiscard]] std::int64_t reads() const { return of(Kind::read); }
+  [[nodiscard]] std::int64_t writes() const { return of(Kind::write); }
+  [[nodiscard]] std::int64_t requests() const { return reads() + writes(); }
+  [[nodiscard]] std::int64_t activates() const { return of(Kind::activate); }
+  // Rows closed because another row of the bank was wanted.
+  [[nodiscard]] std::int64_t row_conflicts() const { return of(Kind::precharge); }
+  [[nodiscard]] std::int64_t refreshes() const { return of(Kind::refresh); }
+  [[nodiscard]] HbmTick read_latency() const { return waited[static_cast<std::size_t>(Kind::read)]; }
+  void count(const HbmCommand& command) {  // without branches: which kind comes next is hard to foresee
+    const auto kind = static_cast<std::size_t>(command.kind);
+    ++commands[kind];
+    waited[kind] += command.done - command.arrival;
+    row_hits += command.row_hit;
     elapsed = std::max(elapsed, command.done);
   }
 };

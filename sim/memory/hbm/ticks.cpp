@@ -1,6 +1,5 @@
 #include "sim/memory/hbm/ticks.hpp"
 
-#include <algorithm>
 #include <cmath>
 
 namespace tessera {
@@ -45,11 +44,6 @@ HbmTicks::HbmTicks(const HbmSpec& spec) {
   bus_refresh = half_clocks(spec.command_bus.refresh);
   bus_column = half_clocks(spec.command_bus.column);
   precharge_grain = bus_precharge % 2 == 0 ? 2 : 1;
-}
-
-HbmTick HbmTicks::longest() const {
-  return std::max({rcd[0], rcd[1], rp, ras, rc, read_to_precharge, write_to_precharge, ccd_long, ccd_stack,
-                   write_to_read_long, read_to_write, rrd_long, faw, rfc});
 }
 
 }  // namespace tessera

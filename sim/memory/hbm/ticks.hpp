@@ -17,7 +17,6 @@ inline constexpr std::uint32_t kHbmMaxBanks = 64;  // of a pseudo-channel
 
 struct HbmTicks {
   explicit HbmTicks(const HbmSpec& spec);
-  [[nodiscard]] HbmTick longest() const;  // that one command may keep a bank from the next
 
   std::uint32_t pseudo_channels;
   std::uint32_t stacks, groups_per_stack, banks_per_group, banks;  // of a pseudo-channel

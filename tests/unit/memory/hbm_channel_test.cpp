@@ -1,4 +1,5 @@
 // One HBM channel: latencies and bandwidths that follow from a formula, and the policy in small scenes.
+#include "sim/engine/random.hpp"
 #include "sim/memory/hbm/channel.hpp"
 
 #include <gtest/gtest.h>
@@ -111,7 +112,7 @@ TEST_P(HbmMemories, OneBankAloneReachesTheBusShareOfCcdLong) {
   HbmChannel channel(spec, false);
   HbmRun run;
   std::uint16_t column = 0;
-  for (HbmTick now = 0; run.reads < 10'000;) {
+  for (HbmTick now = 0; run.reads() < 10'000;) {
     while (channel.has_room(false)) channel.enqueue(read(0, 0, column++ % 32), now);
     const HbmCommand command = channel.issue();
     now = command.time;
@@ -128,7 +129,7 @@ TEST_P(HbmMemories, ConflictsInOneBankAreBoundByRc) {
   HbmChannel channel(spec, false);
   HbmRun run;
   std::uint32_t row = 0;
-  for (HbmTick now = 0; run.reads < 1'000;) {
+  for (HbmTick now = 0; run.reads() < 1'000;) {
     while (channel.has_room(false)) channel.enqueue(read(0, row++ % 8192), now);
     const HbmCommand command = channel.issue();
     now = command.time;
@@ -137,8 +138,8 @@ TEST_P(HbmMemories, ConflictsInOneBankAreBoundByRc) {
   const std::int64_t cycle = std::max(spec.timing.rc, spec.timing.ras + spec.timing.rp);
   EXPECT_NEAR(static_cast<double>(run.elapsed) / 1'000, static_cast<double>(2 * cycle), 0.2);
   EXPECT_EQ(run.row_hits, 0);
-  EXPECT_EQ(run.activates, 1'000);
-  EXPECT_EQ(run.row_conflicts, 999);
+  EXPECT_EQ(run.activates(), 1'000);
+  EXPECT_EQ(run.row_conflicts(), 999);
 }
 
 TEST_P(HbmMemories, RefreshComesOncePerIntervalAndHalf) {
@@ -147,7 +148,7 @@ TEST_P(HbmMemories, RefreshComesOncePerIntervalAndHalf) {
   const HbmRun run = run_saturated(channel, HbmStream(HbmShape(spec)), 200'000);
   const std::int64_t intervals = run.elapsed / (2 * spec.timing.refi);
   EXPECT_GT(intervals, 20);
-  EXPECT_NEAR(static_cast<double>(run.refreshes),
+  EXPECT_NEAR(static_cast<double>(run.refreshes()),
               static_cast<double>(intervals * spec.organisation.pseudo_channels), 2);
 }
 
@@ -155,7 +156,7 @@ double percent_of_mix(const HbmSpec& spec, double write_fraction, bool refresh) 
   HbmChannel channel(spec, refresh);
   const HbmMixed<HbmStream> mix(HbmStream(HbmShape(spec)), write_fraction);
   const HbmRun run = run_saturated(channel, mix, 100'000);
-  EXPECT_NEAR(static_cast<double>(run.writes), write_fraction * 100'000, 10);
+  EXPECT_NEAR(static_cast<double>(run.writes()), write_fraction * 100'000, 10);
   return figures_of(spec, run).percent_of_peak;
 }
 
@@ -184,8 +185,8 @@ TEST_P(HbmMemories, TheSameRequestsGiveTheSameCommands) {
   };
   const HbmRun a = play(), b = play();
   EXPECT_EQ(a.elapsed, b.elapsed);
-  EXPECT_EQ(a.read_latency, b.read_latency);
-  EXPECT_EQ(a.activates, b.activates);
+  EXPECT_EQ(a.read_latency(), b.read_latency());
+  EXPECT_EQ(a.activates(), b.activates());
   EXPECT_EQ(a.row_hits, b.row_hits);
 }
 

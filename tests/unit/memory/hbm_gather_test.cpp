@@ -20,7 +20,7 @@ HbmRun gather(const HbmSpec& memory, const HbmGatherSpec& spec, std::int64_t req
   return run_saturated(channel, HbmGather(memory, spec), requests);
 }
 double activates_per_kib(const HbmRun& run) {
-  return static_cast<double>(run.activates) * 32 / static_cast<double>(run.requests());
+  return static_cast<double>(run.activates()) * 32 / static_cast<double>(run.requests());
 }
 double percent(const HbmSpec& memory, const HbmRun& run) { return figures_of(memory, run).percent_of_peak; }
 
