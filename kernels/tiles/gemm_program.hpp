@@ -43,9 +43,12 @@ struct GemmProgram {
   // Where a CTA works.
   struct Cta {
     std::int64_t steps = 0;
+    // Of the output tile that exist. Not side by side: written apart and compared at once, both would be
+    // waited for.
+    std::int32_t rows = 0;
     std::int64_t row = 0, col = 0, split = 0;  // of tiles
     std::int64_t first_k = 0, last_k = 0;      // elements [first, last)
-    std::int32_t rows = 0, cols = 0;           // of the output tile that exist
+    std::int32_t cols = 0;
   };
   // Whether two CTAs move and multiply the same, elsewhere.
   static constexpr bool alike(const Cta& x, const Cta& y) {
@@ -60,12 +63,12 @@ struct GemmProgram {
   }
   [[nodiscard]] constexpr Cta cta(std::int64_t number) const { return cta(number, grid()); }
   [[nodiscard]] constexpr Cta cta(std::int64_t number, const Grid& g) const {
-    const std::int64_t split = splits == 1 ? 0 : number / g.tiles, at = number - split * g.tiles;
-    const std::int64_t band = g.tile_rows <= kBand ? 0 : at / (kBand * g.tile_cols);
+    const std::int64_t split = splits == 1 ? 0 : quotient(number, g.tiles), at = number - split * g.tiles;
+    const std::int64_t band = g.tile_rows <= kBand ? 0 : quotient(at, kBand * g.tile_cols);
     const std::int64_t rows = std::min(kBand, g.tile_rows - band * kBand);
     const std::int64_t inside = at - band * kBand * g.tile_cols;
     Cta c;
-    c.col = rows == kBand ? inside / kBand : inside / rows;
+    c.col = rows == kBand ? inside / kBand : quotient(inside, rows);
     c.row = band * kBand + inside - c.col * rows, c.split = split;
     c.first_k = std::min(k, split * g.split_k);
     c.last_k = std::min(k, c.first_k + g.split_k);

@@ -58,5 +58,9 @@ constexpr double to_ms(Time t) { return static_cast<double>(t.count()) * 1e-9; }
 constexpr double to_s(Time t) { return static_cast<double>(t.count()) * 1e-12; }
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+// a / b of what is not negative; of 32-bit numbers, several times as fast.
+constexpr std::int64_t quotient(std::int64_t a, std::int64_t b) {
+  return (a | b) >> 32 == 0 ? static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b) : a / b;
+}
 
 }  // namespace tessera

@@ -177,7 +177,8 @@ AttentionSimulation simulate_attention(const Gpu& gpu, const AttentionProblem& p
   const double share_of_l2 = fa3 && problem.page_tokens == 0 ? 1 : rates.l2_share;
   const double capacity =
       options.l2 == L2Mode::off ? 0 : share_of_l2 * static_cast<double>(gpu.l2_bytes.value);
-  L2Tags tags({capacity, gpu.l2_partitions == 2});
+  thread_local L2Tags tags;
+  tags.open({capacity, gpu.l2_partitions == 2});
   const double partials = partial_bytes(launch);
   double copies = 0;
   for (const auto* list : {&launch.copies_before, &launch.copies_after})

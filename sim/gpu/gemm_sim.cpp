@@ -1,5 +1,7 @@
 // The library's ranking (kernels/cost/gemm.cpp, with the tile grain's parameters) proposes a few tiles and
-// splits; each is simulated and the fastest counts, as a library tuned on the card would pick.
+// splits; each is simulated and the fastest counts, as a library tuned on the card would pick. So it does of
+// the CTAs an SM holds: asking for more shared memory keeps it to fewer, which helps where the last of them
+// would be left alone.
 //
 // CTA: floor of the serial k loop, tensor rate shared by the CTAs of an SM, epilogue per output tile; operand
 // feed through the shared L2 bandwidth; panels of A and B through the tags. Split k ends with the fix-up
@@ -60,11 +62,30 @@ void warm(L2Tags& tags, const GemmShape& s, const GemmProgram& program, const Ge
 
 }  // namespace
 
+LaunchResult simulate_gemm_launch(const GemmProgram& program, const Gpu& gpu, const KernelRates& rates,
+                                  L2Tags& tags, SmArray& array, std::vector<CtaSpan>* spans) {
+  const auto launch = [&](int most, std::vector<CtaSpan>* recorded) {
+    tags.forget();
+    array.spans = recorded;
+    return simulate_launch(program, gpu, rates, tags, array, most);
+  };
+  // As many CTAs as fill the tensor cores: with no more than these nobody takes from another, and more at a
+  // time are never slower.
+  const double step_flops = 2.0 * program.tile.bm * program.tile.bn * kGemmKStep;
+  const auto filled =
+      static_cast<int>(std::min(32.0, std::max(1.0, rates.step_floor_ps / (step_flops * rates.ps_per_flop))));
+  LaunchResult best = launch(kMostCtasPerSm, nullptr);
+  for (int fewer = best.ctas_per_sm - 1; fewer >= std::max(2, filled); --fewer)
+    if (const LaunchResult other = launch(fewer, nullptr); other.time_ps < best.time_ps) best = other;
+  return spans == nullptr ? best : launch(best.ctas_per_sm, spans);
+}
+
 GemmSimulation simulate_gemm_as(const Gpu& gpu, const GemmShape& s, GemmChoice choice, L2Mode mode,
                                 std::vector<CtaSpan>* spans) {
   const GemmParams& p = gpu.kernels->tile.gemm;
   const double capacity = mode == L2Mode::off ? 0 : p.l2_share * static_cast<double>(gpu.l2_bytes.value);
-  L2Tags tags({capacity, gpu.l2_partitions == 2});
+  thread_local L2Tags tags;
+  tags.open({capacity, gpu.l2_partitions == 2});
   GemmProgram program;
   program.m = s.m, program.n = s.n, program.k = s.k;
   program.tile = choice.tile, program.splits = choice.splits;
@@ -72,11 +93,9 @@ GemmSimulation simulate_gemm_as(const Gpu& gpu, const GemmShape& s, GemmChoice c
   if (mode == L2Mode::warm) warm(tags, s, program, p, capacity);
   const KernelRates rates = rates_of(gpu, p, s, choice.tile);
   thread_local SmArray array;
-  array.spans = spans;
   GemmSimulation sim;
   sim.choice = choice;
-  sim.launch = simulate_launch(program, gpu, rates, tags, array);
-  array.spans = nullptr;
+  sim.launch = simulate_gemm_launch(program, gpu, rates, tags, array, spans);
   const double m = static_cast<double>(s.m), n = static_cast<double>(s.n);
   double fixed = p.floor_us + gemm_quantise_us(gpu, p, s);
   if (choice.splits > 1)

@@ -34,10 +34,27 @@ double l2_survival(double capacities) {
   return table[low] * (1 - share) + table[low + 1] * share;
 }
 
+void L2Tags::grow() {
+  const std::uint32_t old = generation_;
+  const std::size_t old_size = size_;
+  size_ *= 2;
+  if (spare_.size() < size_) spare_.resize(size_);
+  spare_.swap(pages_);
+  forget_pages();
+  for (std::size_t i = 0; i < old_size; ++i) {
+    Page& page = spare_[i];
+    if (page.generation != old) continue;
+    Page& to = slot(page.key);
+    to = page;
+    to.generation = generation_;
+    ++used_;
+  }
+}
+
 L2Tags::Touch L2Tags::touch(Page& page, std::uint64_t key, double warm, double bytes, std::int32_t begin,
                             std::int32_t end) {
-  if (page.key == 0) {
-    page = {key, passed_, passed_, begin, end, false};
+  if (page.generation != generation_) {
+    page = {key, passed_, passed_, begin, end, false, generation_};
     return {warm, 0, bytes};
   }
   const std::int32_t again = std::max(0, std::min(end, page.end) - std::max(begin, page.begin));

@@ -32,9 +32,20 @@ double l2_survival(double capacities);
 
 class L2Tags {
  public:
-  explicit L2Tags(const L2Spec& spec)
-      : spec_(spec), per_byte_(spec.capacity_bytes > 0 ? 1 / spec.capacity_bytes : 0) {
-    if (enabled()) pages_.resize(1024);
+  L2Tags() = default;
+  explicit L2Tags(const L2Spec& spec) { open(spec); }
+  // An L2 that nobody has touched, in the memory of the last one.
+  void open(const L2Spec& spec) {
+    spec_ = spec, per_byte_ = spec.capacity_bytes > 0 ? 1 / spec.capacity_bytes : 0;
+    warm_ = {};
+    forget();
+  }
+  // What has been touched, but not what replays leave.
+  void forget() {
+    passed_ = 0;
+    size_ = kSmallest;
+    if (enabled() && pages_.size() < size_) pages_.resize(size_);
+    forget_pages();
   }
 
   [[nodiscard]] bool enabled() const { return spec_.capacity_bytes > 0; }
@@ -51,7 +62,8 @@ class L2Tags {
     Page& page = find(key);
     const double warm = warm_[static_cast<std::size_t>(tensor)];
     // Mostly: the page of CTAs that start together.
-    if (page.seen_at == passed_ && page.shared && page.begin <= begin && end <= page.end)
+    if (page.generation == generation_ && page.seen_at == passed_ && page.shared && page.begin <= begin &&
+        end <= page.end)
       return {1, page.fetched_at == passed_ ? 1 - warm : 0, 0};
     return touch(page, key, warm, bytes, begin, end);
   }
@@ -75,34 +87,47 @@ class L2Tags {
 
  private:
   struct Page {
-    std::uint64_t key = 0;            // 0: free
+    std::uint64_t key = 0;
     double seen_at = 0;               // bytes passed at the last touch
     double fetched_at = 0;            // ... and at the first
     std::int32_t begin = 0, end = 0;  // rows touched so far
     bool shared = false;              // read by more than one CTA
+    std::uint32_t generation = 0;     // free if not the present one
   };
 
   Touch touch(Page& page, std::uint64_t key, double warm, double bytes, std::int32_t begin, std::int32_t end);
   Page& find(std::uint64_t key) {
-    if (used_ * 2 > pages_.size()) grow();
-    const std::size_t mask = pages_.size() - 1;
+    Page& page = slot(key);
+    if (page.generation == generation_) return page;
+    if (++used_ * 2 <= size_) return page;
+    grow();
+    ++used_;
+    return slot(key);
+  }
+  // Where the page is, or belongs.
+  Page& slot(std::uint64_t key) {
+    const std::size_t mask = size_ - 1;
     std::size_t at = static_cast<std::size_t>(key * 0x9E3779B97F4A7C15ULL >> 20) & mask;
-    while (pages_[at].key != 0 && pages_[at].key != key) at = (at + 1) & mask;
-    if (pages_[at].key == 0) ++used_;
+    while (pages_[at].generation == generation_ && pages_[at].key != key) at = (at + 1) & mask;
     return pages_[at];
   }
-  void grow() {
-    std::vector<Page> old(pages_.size() * 2);
-    old.swap(pages_);
+  void grow();
+  void forget_pages() {
     used_ = 0;
-    for (const Page& page : old)
-      if (page.key != 0) find(page.key) = page;
+    if (++generation_ == 0) {
+      for (std::vector<Page>* all : {&pages_, &spare_}) all->assign(all->size(), {});
+      generation_ = 1;
+    }
   }
 
+  static constexpr std::size_t kSmallest = 1024;
+
   L2Spec spec_;
-  double per_byte_;  // of the capacity
-  std::vector<Page> pages_;
-  std::size_t used_ = 0;
+  double per_byte_ = 0;      // of the capacity
+  std::vector<Page> pages_;  // a hash table of the first size_
+  std::vector<Page> spare_;  // to grow into
+  std::size_t size_ = kSmallest, used_ = 0;
+  std::uint32_t generation_ = 0;
   double passed_ = 0;
   std::array<double, static_cast<std::size_t>(Tensor::count)> warm_{};
 };

@@ -84,7 +84,8 @@ struct LaunchResult {
   double sm_busy_ps = 0;
 };
 
-// CTAs one SM holds: shared memory (1 KB of it reserved for each), registers, threads, 32 at most.
+inline constexpr int kMostCtasPerSm = 32;
+// CTAs one SM holds: shared memory (1 KB of it reserved for each), registers, threads, kMostCtasPerSm.
 int occupancy(const Gpu& gpu, const CtaResources& r);
 
 namespace detail {
@@ -158,13 +159,16 @@ class LaunchWalk {
     touch_stores(end);
     sum.add(end, 1);
     const Work work = work_of(cta.steps, loop_bytes, sum);
+    count_bytes(work);
+    const CtaRun run = run_of(work);
     if constexpr (kMeetsAlike) {
       flush();
-      last_ = {cta, 1, cta.steps, sum, work, write_hits_, passed_ - passed_before_stores_};
+      last_ = {cta,        1,       cta.steps, sum, work, write_hits_, passed_ - passed_before_stores_,
+               read_hits_, flying_, run};
     } else {
       count(cta.steps, sum, 1);
     }
-    return run_of(work);
+    return run;
   }
 
   LaunchResult result;
@@ -199,7 +203,11 @@ class LaunchWalk {
     write_hits_ = last_.write_hits;
     passed_ += last_.stores_passed;
     ++last_.times;
-    return run_of(last_.work);
+    count_bytes(last_.work);
+    // Mostly L2 holds as much of its operands.
+    if (read_hits_ != last_.read_hits || flying_ != last_.flying || passed_ != last_.run.passed)
+      last_.run = run_of(last_.work), last_.read_hits = read_hits_, last_.flying = flying_;
+    return last_.run;
   }
   struct Operands : NullVisitor {
     explicit Operands(LaunchWalk& w) : walk(w) {}
@@ -231,7 +239,8 @@ class LaunchWalk {
             .edges = static_cast<double>(sum.load_bytes - loop_bytes + sum.store_bytes)};
   }
 
-  CtaRun run_of(const Work& w) {
+  void count_bytes(const Work& w) { read_ += w.loaded - read_hits_, written_ += w.stored - write_hits_; }
+  CtaRun run_of(const Work& w) const {
     CtaRun run;
     run.compute = w.compute;
     const double ready = rates_.waits_for_others ? read_hits_ - flying_ : read_hits_;
@@ -251,9 +260,7 @@ class LaunchWalk {
       run.hidden = std::clamp(busy - loads, 0.0, (1 - rates_.exposed_prologue) * rates_.prologue_ps);
     }
     run.fixed += w.edges * rates_.edge_ps_per_byte;
-    const double read = w.loaded - read_hits_, written = w.stored - write_hits_;
-    read_ += read, written_ += written;
-    run.hbm_bytes = read + written;
+    run.hbm_bytes = w.loaded - read_hits_ + (w.stored - write_hits_);
     run.l2_bytes = w.loaded + rates_.store_weight * w.stored;
     run.passed = passed_;
     return run;
@@ -371,6 +378,8 @@ class LaunchWalk {
     detail::PartTotals sum;
     Work work;
     double write_hits = 0, stores_passed = 0;
+    double read_hits = 0, flying = 0;  // of the CTA begun last ...
+    CtaRun run;                        // ... which runs like this
   };
 
   Walked last_;
@@ -387,12 +396,12 @@ class LaunchWalk {
 
 template <class P>
 LaunchResult simulate_launch(const P& program, const Gpu& gpu, const KernelRates& rates, L2Tags& tags,
-                             SmArray& array) {
+                             SmArray& array, int most_ctas_per_sm = kMostCtasPerSm) {
   const CtaResources resources = program.resources();
   LaunchWalk<P> walk(program, rates, resources.stages, tags);
   SmArraySpec spec;
   spec.sms = gpu.sms;
-  spec.ctas_per_sm = occupancy(gpu, resources);
+  spec.ctas_per_sm = std::min(most_ctas_per_sm, occupancy(gpu, resources));
   spec.hbm_bytes_per_ps = rates.hbm_bytes_per_ps;
   spec.l2_bytes_per_ps = rates.l2_bytes_per_ps;
   spec.hbm_exponent = rates.hbm_exponent;

@@ -34,7 +34,7 @@ void SmArray::open(const SmArraySpec& spec, std::int64_t ctas) {
   slot_count_ = spec.sms * spec.ctas_per_sm;
   now_ = 0, virtual_ = 0, stretch_ = 1, busy_ = 0, events_ = 0, live_ = 0, next_ = 0;
   busy_sms_ = 0;
-  hbm_rate_ = l2_rate_ = pass_rate_ = 0;
+  rates_ = {};
   passed_ = 0;
   resident_.assign(static_cast<std::size_t>(spec.sms), 0);
   waiting_.clear(), groups_.clear(), free_groups_.clear(), heap_.clear();
@@ -74,19 +74,24 @@ double SmArray::lone(const CtaRun& run, std::int32_t residents) const {
 
 void SmArray::set_rates(Slot& s, double length) {
   s.length = std::max(length, kShortestLoop);
-  const double per_length = kPsPerRate / s.length;
-  s.hbm_rate = static_cast<std::int64_t>(s.run.hbm_bytes * per_length);
-  s.l2_rate = static_cast<std::int64_t>(s.run.l2_bytes * per_length);
-  s.pass_rate = static_cast<std::int64_t>(s.run.passed * per_length);
-  hbm_rate_ += s.hbm_rate, l2_rate_ += s.l2_rate, pass_rate_ += s.pass_rate;
+  const Moved moved{s.length, s.run.hbm_bytes, s.run.l2_bytes, s.run.passed};
+  if (!(moved == last_moved_)) {  // CTAs that follow each other mostly do the same
+    const double per_length = kPsPerRate / s.length;
+    last_moved_ = moved;
+    last_rates_ = {static_cast<std::int64_t>(moved.hbm * per_length),
+                   static_cast<std::int64_t>(moved.l2 * per_length),
+                   static_cast<std::int64_t>(moved.passed * per_length)};
+  }
+  s.rates = last_rates_;
+  rates_.hbm += s.rates.hbm, rates_.l2 += s.rates.l2, rates_.passed += s.rates.passed;
 }
 
 void SmArray::drop_rates(const Slot& s) {
-  hbm_rate_ -= s.hbm_rate, l2_rate_ -= s.l2_rate, pass_rate_ -= s.pass_rate;
+  rates_.hbm -= s.rates.hbm, rates_.l2 -= s.rates.l2, rates_.passed -= s.rates.passed;
 }
 
 void SmArray::move_to(double virtual_time) {
-  passed_ += (virtual_time - virtual_) * (static_cast<double>(pass_rate_) / kPsPerRate);
+  passed_ += (virtual_time - virtual_) * (static_cast<double>(rates_.passed) / kPsPerRate);
   virtual_ = virtual_time;
 }
 
@@ -100,14 +105,15 @@ double SmArray::stretch(double hbm_rate, double l2_rate) const {
 }
 
 void SmArray::update_stretch() {
-  stretch_ = stretch(static_cast<double>(hbm_rate_) / kPsPerRate, static_cast<double>(l2_rate_) / kPsPerRate);
+  stretch_ =
+      stretch(static_cast<double>(rates_.hbm) / kPsPerRate, static_cast<double>(rates_.l2) / kPsPerRate);
   if (spec_.wave_quantisation < 1 && next_ >= ctas_ && ctas_ > spec_.sms) {
     const double spread = spec_.wave_quantisation + (1 - spec_.wave_quantisation) *
                                                         static_cast<double>(busy_sms_) /
                                                         static_cast<double>(spec_.sms);
     // Idle SMs add units, not bandwidth.
-    const double served = std::max(static_cast<double>(hbm_rate_) * hbm_ps_per_byte_,
-                                   static_cast<double>(l2_rate_) * l2_ps_per_byte_) /
+    const double served = std::max(static_cast<double>(rates_.hbm) * hbm_ps_per_byte_,
+                                   static_cast<double>(rates_.l2) * l2_ps_per_byte_) /
                           kPsPerRate;
     stretch_ = std::max(stretch_ * spread, std::min(stretch_, served));
   }

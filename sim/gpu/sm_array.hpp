@@ -108,14 +108,19 @@ class SmArray {
  private:
   static constexpr std::int32_t kNone = -1;
 
+  struct Rates {
+    std::int64_t hbm = 0, l2 = 0, passed = 0;  // bytes wanted per second of lone time
+  };
+  struct Moved {  // what rates follow from
+    double length = 0, hbm = 0, l2 = 0, passed = 0;
+    bool operator==(const Moved&) const = default;
+  };
   struct Slot {
     CtaRun run;
     std::int64_t cta = -1;
     std::int64_t start = 0, loop = 0;
-    double length = 0;          // lone time of the loop at the present residency
-    std::int64_t hbm_rate = 0;  // bytes wanted per second of lone time
-    std::int64_t l2_rate = 0;
-    std::int64_t pass_rate = 0;
+    double length = 0;  // lone time of the loop at the present residency
+    Rates rates;
     std::int32_t sm = 0;
     std::int32_t group = kNone;                  // of the loop it is in
     std::int32_t before = kNone, after = kNone;  // in the group
@@ -176,7 +181,8 @@ class SmArray {
   double virtual_ = 0, stretch_ = 1, busy_ = 0;
   double hbm_ps_per_byte_ = 0, l2_ps_per_byte_ = 0;
   double passed_ = 0;
-  std::int64_t hbm_rate_ = 0, l2_rate_ = 0, pass_rate_ = 0;
+  Rates rates_, last_rates_;
+  Moved last_moved_;
   std::vector<Slot> slots_;
   std::vector<std::int32_t> resident_;  // CTAs of each SM
   std::vector<std::size_t> taken_;      // of each SM's list

@@ -2,12 +2,14 @@
 // in which the base card gave them to it, are replayed on the better one. And SMs have no names: lists dealt
 // to other SMs take the same time to the picosecond.
 //
-// Left free, the hardware's order may lose (Graham's anomaly): the last test shows how.
+// Left free, the hardware's order may lose (Graham's anomaly), as a later test shows: 7 % for one of 10,000
+// random launches when L2 doubles.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
 #include "kernels/tiles/elementwise_program.hpp"
+#include "sim/gpu/gemm_sim.hpp"
 #include "sim/gpu/program_sim.hpp"
 #include "tests/support/tile_programs.hpp"
 
@@ -57,28 +59,26 @@ struct Played {
   std::vector<CtaSpan> spans;
 };
 
+// Likewise: a library picks how many CTAs of a GEMM an SM holds.
+template <class P>
+LaunchResult launch(const Gpu& gpu, const P& program, L2Tags& tags, SmArray& array,
+                    std::vector<CtaSpan>& spans) {
+  array.spans = &spans;
+  return simulate_launch(program, gpu, rates_of(gpu, program), tags, array);
+}
+LaunchResult launch(const Gpu& gpu, const GemmProgram& program, L2Tags& tags, SmArray& array,
+                    std::vector<CtaSpan>& spans) {
+  return simulate_gemm_launch(program, gpu, rates_of(gpu, program), tags, array, &spans);
+}
+
 template <class P>
 Played play(const Gpu& gpu, const P& program, const SmLists* lists) {
   Played played;
   L2Tags tags = whole_l2(gpu, true);
   SmArray array;
-  array.spans = &played.spans;
   array.lists = lists;
-  played.result = simulate_launch(program, gpu, rates_of(gpu, program), tags, array);
+  played.result = launch(gpu, program, tags, array, played.spans);
   return played;
-}
-
-// What a CTA leaves idle of its SM's shared units when it has the SM to itself. CTAs that share an SM evenly
-// end together, so one that holds more of them may end with a last one alone, whose latency nobody hides.
-template <class P>
-double lonely_ps(const Gpu&, const P&) {
-  return 0;
-}
-double lonely_ps(const Gpu& gpu, const GemmProgram& g) {
-  const KernelRates r = rates_of(gpu, g);
-  const double steps = static_cast<double>(k_per_split(g.k, g.splits) / kGemmKStep);
-  const double compute = steps * 2 * g.tile.bm * g.tile.bn * kGemmKStep * r.ps_per_flop;
-  return std::max(0.0, steps * r.step_floor_ps - compute) + r.epilogue_ps;
 }
 
 struct Better {
@@ -93,7 +93,7 @@ constexpr Better kBetter[] = {
 };
 
 template <class P>
-void never_slower(const Gpu& gpu, const P& program, double sram_guard = 0.02) {
+void never_slower(const Gpu& gpu, const P& program) {
   const SmLists lists = lists_of(play(gpu, program, nullptr).spans, gpu.sms);
   const double before =
       static_cast<double>(play(gpu, program, &lists).result.time_ps) + 1000;  // rounding: 1 ps an event
@@ -103,18 +103,12 @@ void never_slower(const Gpu& gpu, const P& program, double sram_guard = 0.02) {
     const double loss = static_cast<double>(play(improved, program, &lists).result.time_ps) / before - 1;
     // The heuristics that switch: who of two CTAs asks HBM for a page first, and how far a last wave spreads
     // over idle SMs.
-    const bool sram = std::string_view(better.what) == "SRAM";
-    const double most = sram ? std::max(sram_guard, lonely_ps(gpu, program) / before) : 0.02;
     RC_LOG() << better.what << ": " << 100 * loss << " % slower";
-    RC_ASSERT(loss <= most);
+    RC_ASSERT(loss <= 0.02);
   }
 }
 
-// More SRAM misses the 2 % for some GEMMs (up to 3.8 % seen): with one CTA more at a time a list may end as
-// 4 + 1 instead of 3 + 2, and the last CTA cannot fill the SM alone. 5 % guards that.
-RC_GTEST_PROP(TileMonotone, GemmOnABetterCardIsNeverSlower, ()) {
-  never_slower(any_card(), any_gemm(), 0.05);
-}
+RC_GTEST_PROP(TileMonotone, GemmOnABetterCardIsNeverSlower, ()) { never_slower(any_card(), any_gemm()); }
 RC_GTEST_PROP(TileMonotone, AttentionOnABetterCardIsNeverSlower, ()) {
   const Gpu& gpu = any_card();
   never_slower(gpu, any_flash(gpu));
@@ -200,7 +194,8 @@ TEST(TileMonotone, LeftFreeMoreResidencyMayLose) {
 
 // One SM, five CTAs whose own latency is twice their work. Three at a time fill its tensor cores throughout:
 // three thirds, then two halves. Four at a time share them evenly and end together, and the fifth cannot fill
-// them alone: so even replayed lists may lose when more CTAs fit, with this model's even sharing.
+// them alone: so even replayed lists may lose when more CTAs fit, unless a library keeps to fewer, as for
+// GEMM.
 TEST(TileMonotone, EvenSharingMayLeaveALastCtaAlone) {
   SmArraySpec spec;
   const SmLists lists = {{0, 1, 2, 3, 4}};

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ostream>
 
 #include "models/hardware/rescale.hpp"
 #include "tests/support/run_data.hpp"
@@ -103,6 +104,8 @@ constexpr Subset kSubsets[] = {
      }},
 };
 
+void PrintTo(const Card& card, std::ostream* out) { *out << card.name; }
+
 class AttentionHoldOuts : public ::testing::TestWithParam<Card> {};
 
 TEST_P(AttentionHoldOuts, DISABLED_LengthsBatchesAndHeads) {
@@ -130,8 +133,8 @@ TEST_P(AttentionHoldOuts, DISABLED_LengthsBatchesAndHeads) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cards, AttentionHoldOuts, ::testing::Values(kA100, kL40s, kPro, kH100),
-                         [](const auto& info) {
-                           std::string name = info.param.name;
+                         [](const auto& card) {
+                           std::string name = card.param.name;
                            std::erase(name, '-');
                            return name;
                          });
