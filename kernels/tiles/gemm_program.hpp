@@ -17,7 +17,6 @@ namespace tessera {
 
 struct GemmProgram {
   static constexpr std::int64_t kBand = 8;
-  static constexpr bool kEqualSteps = true;  // all steps but the last of a CTA move and compute the same
 
   std::int64_t m = 1, n = 1, k = 1;
   GemmTile tile{128, 128};

@@ -69,15 +69,16 @@ LaunchResult simulate_gemm_launch(const GemmProgram& program, const Gpu& gpu, co
     array.spans = recorded;
     return simulate_launch(program, gpu, rates, tags, array, most);
   };
-  // As many CTAs as fill the tensor cores: with no more than these nobody takes from another, and more at a
-  // time are never slower.
-  const double step_flops = 2.0 * program.tile.bm * program.tile.bn * kGemmKStep;
-  const auto filled =
-      static_cast<int>(std::min(32.0, std::max(1.0, rates.step_floor_ps / (step_flops * rates.ps_per_flop))));
   LaunchResult best = launch(kMostCtasPerSm, nullptr);
-  for (int fewer = best.ctas_per_sm - 1; fewer >= std::max(2, filled); --fewer)
+  // Where an SM never holds more, nothing changes.
+  std::int64_t most = ceil_div(program.ctas(), gpu.sms.value);
+  if (array.lists != nullptr)
+    for (const auto& list : *array.lists) most = std::max(most, static_cast<std::int64_t>(list.size()));
+  for (auto fewer = static_cast<int>(std::min<std::int64_t>(best.ctas_per_sm, most)) - 1; fewer >= 1; --fewer)
     if (const LaunchResult other = launch(fewer, nullptr); other.time_ps < best.time_ps) best = other;
-  return spans == nullptr ? best : launch(best.ctas_per_sm, spans);
+  if (spans != nullptr) best = launch(best.ctas_per_sm, spans);
+  array.spans = nullptr;
+  return best;
 }
 
 GemmSimulation simulate_gemm_as(const Gpu& gpu, const GemmShape& s, GemmChoice choice, L2Mode mode,

@@ -22,7 +22,8 @@ GemmSimulation simulate_gemm(const Gpu& gpu, const GemmShape& shape, L2Mode mode
 GemmSimulation simulate_gemm_as(const Gpu& gpu, const GemmShape& shape, GemmChoice choice,
                                 L2Mode mode = L2Mode::warm, std::vector<CtaSpan>* spans = nullptr);
 
-// One launch, at the best of the residencies that its shared memory allows; L2 holds what replays leave.
+// One launch, at the best of the residencies that its shared memory allows. L2 holds what replays leave;
+// after it, what the last residency tried has touched.
 LaunchResult simulate_gemm_launch(const GemmProgram& program, const Gpu& gpu, const KernelRates& rates,
                                   L2Tags& tags, SmArray& array, std::vector<CtaSpan>* spans = nullptr);
 

@@ -35,12 +35,12 @@ double l2_survival(double capacities) {
 }
 
 void L2Tags::grow() {
-  const std::uint32_t old = generation_;
+  const std::uint64_t old = generation_;
   const std::size_t old_size = size_;
   size_ *= 2;
   if (spare_.size() < size_) spare_.resize(size_);
   spare_.swap(pages_);
-  forget_pages();
+  used_ = 0, ++generation_;
   for (std::size_t i = 0; i < old_size; ++i) {
     Page& page = spare_[i];
     if (page.generation != old) continue;

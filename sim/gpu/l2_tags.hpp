@@ -45,7 +45,7 @@ class L2Tags {
     passed_ = 0;
     size_ = kSmallest;
     if (enabled() && pages_.size() < size_) pages_.resize(size_);
-    forget_pages();
+    used_ = 0, ++generation_;
   }
 
   [[nodiscard]] bool enabled() const { return spec_.capacity_bytes > 0; }
@@ -92,7 +92,7 @@ class L2Tags {
     double fetched_at = 0;            // ... and at the first
     std::int32_t begin = 0, end = 0;  // rows touched so far
     bool shared = false;              // read by more than one CTA
-    std::uint32_t generation = 0;     // free if not the present one
+    std::uint64_t generation = 0;     // free if not the present one
   };
 
   Touch touch(Page& page, std::uint64_t key, double warm, double bytes, std::int32_t begin, std::int32_t end);
@@ -112,13 +112,6 @@ class L2Tags {
     return pages_[at];
   }
   void grow();
-  void forget_pages() {
-    used_ = 0;
-    if (++generation_ == 0) {
-      for (std::vector<Page>* all : {&pages_, &spare_}) all->assign(all->size(), {});
-      generation_ = 1;
-    }
-  }
 
   static constexpr std::size_t kSmallest = 1024;
 
@@ -127,7 +120,7 @@ class L2Tags {
   std::vector<Page> pages_;  // a hash table of the first size_
   std::vector<Page> spare_;  // to grow into
   std::size_t size_ = kSmallest, used_ = 0;
-  std::uint32_t generation_ = 0;
+  std::uint64_t generation_ = 0;
   double passed_ = 0;
   std::array<double, static_cast<std::size_t>(Tensor::count)> warm_{};
 };

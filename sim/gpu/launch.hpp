@@ -1,6 +1,8 @@
 // One launch of a tile program on one card: hands what its CTAs demand (launch_walk.hpp) to the SM array.
 #pragma once
 
+#include <algorithm>
+
 #include "models/hardware/gpu.hpp"
 #include "sim/gpu/launch_walk.hpp"
 

@@ -9,11 +9,12 @@
 //   before and after   : bytes loaded and stored there, at an edge rate
 // A persistent CTA's loads run ahead into the next one's prologue while this one still computes and stores.
 // Where all inner steps of a program move and multiply the same (equal_steps), only the first, second and
-// last are walked. Times are integer picoseconds at this interface.
+// last are walked.
 #pragma once
 
+#include <algorithm>
 #include <array>
-#include <concepts>
+#include <cmath>
 #include <utility>
 
 #include "kernels/tiles/attention_flash.hpp"
@@ -76,14 +77,13 @@ struct PartSum : PartTotals {
   constexpr void alu(std::int64_t count) { alus += count; }
 };
 
-// Keys of L2 pages: tensor, plane and where in the plane; never 0. A sum of products with random odd numbers:
-// two pages of one launch share a key with a probability of 2^-63.
+// Keys of L2 pages: tensor, plane and where in the plane. A sum of products with random odd numbers: two
+// pages of one launch share a key with a probability of 2^-64.
 constexpr std::uint64_t page_key(Tensor tensor, std::int64_t plane, std::int64_t row, std::int64_t col) {
-  const std::uint64_t h = (static_cast<std::uint64_t>(tensor) + 1) * 0xD6E8FEB86659FD93ULL +
-                          static_cast<std::uint64_t>(plane) * 0xA0761D6478BD642FULL +
-                          static_cast<std::uint64_t>(row) * 0xE7037ED1A0B428DBULL +
-                          static_cast<std::uint64_t>(col) * 0x8EBC6AF09C88C6E3ULL;
-  return h | 1;
+  return (static_cast<std::uint64_t>(tensor) + 1) * 0xD6E8FEB86659FD93ULL +
+         static_cast<std::uint64_t>(plane) * 0xA0761D6478BD642FULL +
+         static_cast<std::uint64_t>(row) * 0xE7037ED1A0B428DBULL +
+         static_cast<std::uint64_t>(col) * 0x8EBC6AF09C88C6E3ULL;
 }
 
 }  // namespace detail
@@ -109,7 +109,7 @@ class LaunchWalk {
     detail::PartSum end;
     program_.epilogue(cta, end);
     touch_loads(end);
-    if constexpr (kMeetsAlike) passed_before_stores_ = passed_;
+    const double passed_before_stores = passed_;
     touch_stores(end);
     sum.add(end, 1);
     const Work work = work_of(cta.steps, loop_bytes, sum);
@@ -117,7 +117,7 @@ class LaunchWalk {
     const CtaRun run = run_of(work);
     if constexpr (kMeetsAlike) {
       flush();
-      last_ = {cta,        1,       cta.steps, sum, work, write_hits_, passed_ - passed_before_stores_,
+      last_ = {cta,        1,       cta.steps, sum, work, write_hits_, passed_ - passed_before_stores,
                read_hits_, flying_, run};
     } else {
       count(cta.steps, sum, 1);
@@ -338,7 +338,6 @@ class LaunchWalk {
 
   Walked last_;
   std::array<double, detail::PartSum::kMost> operand_bytes_{};  // of all steps, of the CTA walked last
-  double passed_before_stores_ = 0;
   const P& program_;
   decltype(grid_of(std::declval<const P&>())) grid_;
   const KernelRates& rates_;

@@ -19,7 +19,9 @@ std::int64_t any(std::int64_t low, std::int64_t high) { return *rc::gen::inRange
 // A memory nobody sells: short rows, few banks, timings in any proportion.
 HbmSpec any_memory() {
   HbmSpec s;
-  s.organisation = {any(1, 2), any(1, 2), any(1, 4), any(1, 4), any(2, 6), any(1, 8), 32};
+  const std::int64_t stack_ids = any(1, 4), groups = any(1, 8);
+  const std::int64_t banks = any(1, std::min<std::int64_t>(8, 64 / (stack_ids * groups)));
+  s.organisation = {any(1, 2), stack_ids, groups, banks, any(2, 6), any(1, 8), 32};
   HbmTiming& t = s.timing;
   t.burst = any(1, 3);
   t.cl = any(1, 20);
@@ -46,9 +48,10 @@ HbmSpec any_memory() {
   s.command_bus.activate = halves[any(0, 3)];
   s.command_bus.precharge = halves[any(0, 3)];
   s.command_bus.refresh = halves[any(0, 3)];
+  s.command_bus.column = halves[any(0, 3)];
   HbmController& c = s.controller;
-  c.read_queue = any(1, 12);
-  c.write_queue = any(1, 12);
+  c.read_queue = any(1, 40);
+  c.write_queue = any(1, 40);
   c.drain_high = any(1, c.write_queue);
   c.drain_low = any(0, c.drain_high - 1);
   return s;
@@ -69,8 +72,8 @@ class AnyRequests {
     r.write = below(100) < write_percent_;
     return r;
   }
-  // Clocks until the next request may come: mostly at once.
-  HbmTick pause() { return below(100) < pause_percent_ ? 2 * below(400) : 0; }
+  // Half clocks until the next request may come: mostly at once.
+  HbmTick pause() { return below(100) < pause_percent_ ? below(800) : 0; }
 
  private:
   std::int64_t below(std::int64_t n) {

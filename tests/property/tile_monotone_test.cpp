@@ -8,6 +8,8 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
+
 #include "kernels/tiles/elementwise_program.hpp"
 #include "sim/gpu/gemm_sim.hpp"
 #include "sim/gpu/program_sim.hpp"
@@ -190,6 +192,27 @@ TEST(TileMonotone, LeftFreeMoreResidencyMayLose) {
   };
   EXPECT_EQ(time(1), 6'000'000);
   EXPECT_EQ(time(2), 8'000'000);
+}
+
+RC_GTEST_PROP(TileMonotone, NoResidencyIsFasterThanTheLibrarysPick, ()) {
+  const Gpu& gpu = any_card();
+  const GemmProgram g = any_gemm();
+  const KernelRates rates = rates_of(gpu, g);
+  SmArray array;
+  L2Tags tags = whole_l2(gpu, true);
+  std::vector<CtaSpan> spans;
+  const LaunchResult picked = simulate_gemm_launch(g, gpu, rates, tags, array, &spans);
+  RC_ASSERT(picked.ctas_per_sm <= occupancy(gpu, g.resources()));
+  std::vector<int> slots(static_cast<std::size_t>(gpu.sms.value));
+  for (const CtaSpan& span : spans)
+    slots[static_cast<std::size_t>(span.sm)] =
+        std::max(slots[static_cast<std::size_t>(span.sm)], span.slot + 1);
+  RC_ASSERT(*std::max_element(slots.begin(), slots.end()) <= picked.ctas_per_sm);
+  for (int resident = 1; resident <= occupancy(gpu, g.resources()); ++resident) {
+    L2Tags own = whole_l2(gpu, true);
+    const LaunchResult other = simulate_launch(g, gpu, rates, own, array, resident);
+    RC_ASSERT(picked.time_ps <= other.time_ps);
+  }
 }
 
 // One SM, five CTAs whose own latency is twice their work. Three at a time fill its tensor cores throughout:

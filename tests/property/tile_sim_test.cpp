@@ -12,6 +12,16 @@
 namespace tessera {
 namespace {
 
+// A GEMM whose CTAs are all walked, also where the last one did the same.
+struct WalkedGemm : GemmProgram {
+  static bool alike(const Cta&, const Cta&) = delete;
+};
+
+}  // namespace
+template <>
+inline constexpr bool equal_steps<WalkedGemm> = true;
+namespace {
+
 using test::any_attention;
 using test::any_card;
 using test::any_flash;
@@ -44,6 +54,22 @@ RC_GTEST_PROP(TileSim, BytesAreConservedAcrossLevels, ()) {
     check_bytes(gpu, any_gemm());
   else
     check_bytes(gpu, any_flash(gpu));
+}
+
+RC_GTEST_PROP(TileSim, ACtaThatDoesAsTheLastOneRunsAsIfItWereWalked, ()) {
+  const Gpu& gpu = any_card();
+  const GemmProgram g = any_gemm();
+  L2Tags tags = whole_l2(gpu, *rc::gen::arbitrary<bool>()), others = tags;
+  const LaunchResult brief = simulate_program(gpu, g, tags);
+  const LaunchResult full = simulate_program(gpu, WalkedGemm{g}, others);
+  RC_ASSERT(brief.time_ps == full.time_ps);
+  RC_ASSERT(brief.events == full.events);
+  RC_ASSERT(brief.steps == full.steps);
+  RC_ASSERT(brief.loaded_bytes == full.loaded_bytes);
+  RC_ASSERT(brief.stored_bytes == full.stored_bytes);
+  RC_ASSERT(brief.hbm_read_bytes == full.hbm_read_bytes);
+  RC_ASSERT(brief.hbm_write_bytes == full.hbm_write_bytes);
+  RC_ASSERT(brief.executed_flops == full.executed_flops);
 }
 
 // Whole calls with fitted parameters: never below what useful work and compulsory bytes allow.

@@ -3,10 +3,6 @@
 namespace tessera {
 namespace {
 
-// Grains are one half clock or two.
-HbmTick align_up(HbmTick time, HbmTick grain) { return (time + grain - 1) & -grain; }
-HbmTick whole_clock(HbmTick time) { return align_up(time, 2); }
-
 std::size_t slots_needed(const HbmSpec& spec) {
   // Each bank may hold one read and one write that have left their queue.
   const std::int64_t banks = spec.organisation.pseudo_channels * spec.organisation.banks_per_pseudo_channel();
@@ -28,11 +24,10 @@ HbmChannel::HbmChannel(const HbmSpec& spec, bool refresh)
 }
 
 // Requests that were not there before cannot go in the past.
-void HbmChannel::arrive(HbmTick now) {
-  now_ = now;
-  column_from_ = std::max(column_from_, whole_clock(now));
-  activate_from_ = std::max(activate_from_, whole_clock(now));
-  precharge_from_ = std::max(precharge_from_, align_up(now, ticks_.precharge_grain));
+void HbmChannel::start_from_now() {
+  column_from_ = std::max(column_from_, whole_clock(now_));
+  activate_from_ = std::max(activate_from_, whole_clock(now_));
+  precharge_from_ = std::max(precharge_from_, align_up(now_, ticks_.precharge_grain));
 }
 
 void HbmChannel::take_row_bus(HbmTick until) {
@@ -43,7 +38,10 @@ void HbmChannel::take_row_bus(HbmTick until) {
 void HbmChannel::enqueue(const HbmRequest& request, HbmTick now) {
   TESSERA_CHECK(now >= now_, "a request arrived before a command that is already out");
   TESSERA_CHECK(has_room(request.write), "a request was queued without room for it");
-  arrive(now);
+  TESSERA_CHECK(request.pseudo_channel < ticks_.pseudo_channels && request.bank < ticks_.banks,
+                "a request is for a bank of the channel");
+  now_ = now;
+  start_from_now();
   const HbmMode mode = request.write ? kHbmWrite : kHbmRead;
   const HbmSlots::Id id = slots_.take();
   HbmSlots::Slot& slot = slots_[id];
@@ -67,7 +65,7 @@ HbmMode HbmChannel::mode_wanted() const {
 
 void HbmChannel::serve(HbmMode mode) {
   mode_ = mode;
-  arrive(now_);
+  start_from_now();
   for (HbmPseudoChannel& half : halves_) half.serve(slots_, mode_, now_);
 }
 

@@ -44,7 +44,7 @@ class HbmChannel {
  private:
   [[nodiscard]] HbmMode mode_wanted() const;
   void serve(HbmMode mode);
-  void arrive(HbmTick now);
+  void start_from_now();
   void take_row_bus(HbmTick until);
   HbmCommand command_to(HbmCommand::Kind kind, std::uint32_t half, std::uint32_t bank) const;
   HbmCommand issue_column(HbmTurn turn);

@@ -61,19 +61,20 @@ HbmRequest HbmSequential::next() {
 }
 
 HbmRequest HbmRandom::next() {
-  // A fraction of the channel; its digits in mixed radix, the first of the place. Of a count that is no power
-  // of two each choice is biased by at most the channel's places / 2^32.
-  std::uint64_t fraction = hbm_mixed(weyl_ += 0x9E3779B97F4A7C15) >> 32U;
-  const auto digit = [&fraction](std::uint32_t count) {
+  // Two fractions of 32 bits, each read in mixed radix: no choice is biased by more than a part in 2^11 (rows
+  // and halves are at most 2^21, banks and columns 2^16).
+  const std::uint64_t draw = hbm_mixed(weyl_ += 0x9E3779B97F4A7C15);
+  std::uint64_t high = draw >> 32U, low = draw & 0xFFFFFFFFU;
+  const auto digit = [](std::uint64_t& fraction, std::uint32_t count) {
     const std::uint64_t product = fraction * count;
     fraction = product & 0xFFFFFFFFU;
     return static_cast<std::uint32_t>(product >> 32U);
   };
   HbmRequest request;
-  request.row = digit(shape_.rows);
-  request.bank = static_cast<std::uint8_t>(digit(shape_.banks));
-  request.column = static_cast<std::uint16_t>(digit(shape_.columns));
-  request.pseudo_channel = static_cast<std::uint8_t>(digit(shape_.pseudo_channels));
+  request.row = digit(high, shape_.rows);
+  request.pseudo_channel = static_cast<std::uint8_t>(digit(high, shape_.pseudo_channels));
+  request.bank = static_cast<std::uint8_t>(digit(low, shape_.banks));
+  request.column = static_cast<std::uint16_t>(digit(low, shape_.columns));
   return request;
 }
 

@@ -4,6 +4,7 @@ namespace tessera {
 using detail::raise;
 
 HbmPseudoChannel::HbmPseudoChannel(const HbmTicks& ticks) : ticks_(&ticks), stacks_(ticks.stacks) {
+  TESSERA_CHECK(stacks_ <= kHbmMaxStacks && ticks.banks <= kHbmMaxBanks, "the banks fit their sets");
   activates_.fill(-ticks.faw);
   for (std::uint32_t bank = 0; bank < ticks.banks; ++bank) {
     Bank& b = banks_[bank];

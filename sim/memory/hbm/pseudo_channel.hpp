@@ -24,7 +24,7 @@ enum HbmMode : std::uint8_t { kHbmRead = 0, kHbmWrite = 1 };
 
 class HbmPseudoChannel {
  public:
-  HbmPseudoChannel(const HbmTicks& ticks);
+  explicit HbmPseudoChannel(const HbmTicks& ticks);
 
   void enqueue(HbmSlots& slots, HbmSlots::Id id, std::uint32_t bank, HbmMode mode, HbmTick now);
   // From now on reads or writes are served.
@@ -65,10 +65,9 @@ class HbmPseudoChannel {
   HbmTick refresh_due = 0;
 
  private:
-  static constexpr std::uint32_t kMostStacks = 4;
-  static constexpr std::uint32_t kClosed = 2 * kMostStacks, kConflict = kClosed + 1, kClasses = kClosed + 2;
+  static constexpr std::uint32_t kClosed = 2 * kHbmMaxStacks, kConflict = kClosed + 1, kClasses = kClosed + 2;
   static constexpr std::uint32_t hits(HbmMode mode, std::uint32_t stack) {
-    return mode * kMostStacks + stack;
+    return mode * kHbmMaxStacks + stack;
   }
   struct Class {
     HbmBankSet ready = 0;
@@ -167,7 +166,6 @@ class HbmPseudoChannel {
 
 namespace detail {
 inline void raise(HbmTick& earliest, HbmTick to) { earliest = std::max(earliest, to); }
-inline HbmTick whole_clock(HbmTick time) { return (time + 1) & ~HbmTick{1}; }
 }  // namespace detail
 
 inline void HbmPseudoChannel::enqueue(HbmSlots& slots, HbmSlots::Id id, std::uint32_t bank, HbmMode mode,
@@ -253,7 +251,7 @@ inline HbmSlots::Id HbmPseudoChannel::activate(HbmSlots& slots, std::uint32_t ba
 // The bank's class is for the caller to change.
 inline void HbmPseudoChannel::close(HbmSlots& slots, std::uint32_t bank, HbmTick now) {
   Bank& b = banks_[bank];
-  const HbmTick closed = detail::whole_clock(now + ticks_->rp);  // when activates start
+  const HbmTick closed = whole_clock(now + ticks_->rp);  // when activates start
   detail::raise(times_[kClosed].bank[bank], closed);
   detail::raise(refresh_ready_, closed);
   open_ &= ~bit(bank);

@@ -1,7 +1,9 @@
 // Plays a pattern against a channel and counts what happened.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 
 #include "sim/memory/hbm/channel.hpp"
 #include "sim/memory/hbm/patterns.hpp"

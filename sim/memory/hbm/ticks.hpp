@@ -14,6 +14,11 @@ namespace tessera {
 using HbmTick = std::int64_t;  // half clocks
 inline constexpr HbmTick kHbmNever = std::numeric_limits<HbmTick>::max() / 4;
 inline constexpr std::uint32_t kHbmMaxBanks = 64;  // of a pseudo-channel
+inline constexpr std::uint32_t kHbmMaxStacks = 4;
+
+// Grains are one half clock or two.
+constexpr HbmTick align_up(HbmTick time, HbmTick grain) { return (time + grain - 1) & -grain; }
+constexpr HbmTick whole_clock(HbmTick time) { return align_up(time, 2); }
 
 struct HbmTicks {
   explicit HbmTicks(const HbmSpec& spec);

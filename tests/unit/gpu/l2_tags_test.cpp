@@ -98,5 +98,38 @@ TEST(L2Tags, ManyPagesStayApart) {
     ASSERT_EQ(tags.touch(detail::page_key(Tensor::k, i % 100, i / 100, 0), Tensor::k, 1).hit, 1) << i;
 }
 
+// What touches find, one after the other.
+std::vector<double> hits_of(L2Tags& tags, std::int64_t pages) {
+  std::vector<double> hits;
+  for (std::int64_t i = 0; i < 3 * pages; ++i) {
+    const std::uint64_t key = detail::page_key(Tensor::k, i * i % pages, i % 7, 0);
+    tags.advance(static_cast<double>(i) * kMiB / 4);
+    hits.push_back(tags.touch(key, Tensor::k, kMiB, 0, static_cast<std::int32_t>(1 + i % 5)).hit);
+  }
+  return hits;
+}
+
+TEST(L2Tags, OpenedAgainIsLikeNew) {
+  L2Tags used({40 * kMiB, true});
+  used.set_warm(Tensor::k, 0.5);
+  hits_of(used, 5000);  // has grown
+  for (const std::int64_t pages : {10, 3000}) {
+    L2Tags fresh({10 * kMiB, false});
+    used.open({10 * kMiB, false});
+    EXPECT_EQ(used.passed(), 0);
+    EXPECT_EQ(hits_of(used, pages), hits_of(fresh, pages)) << pages;
+  }
+}
+
+TEST(L2Tags, ForgettingKeepsWhatReplaysLeave) {
+  L2Tags tags({40 * kMiB, false});
+  tags.set_warm(Tensor::b, 0.25);
+  for (int launch = 0; launch < 2; ++launch) {
+    EXPECT_EQ(tags.touch(1, Tensor::b, kMiB).hit, 0.25) << launch;
+    EXPECT_EQ(tags.touch(1, Tensor::b, kMiB).hit, 1) << launch;
+    tags.forget();
+  }
+}
+
 }  // namespace
 }  // namespace tessera

@@ -1,13 +1,15 @@
 // One HBM channel: latencies and bandwidths that follow from a formula, and the policy in small scenes.
-#include "sim/engine/random.hpp"
 #include "sim/memory/hbm/channel.hpp"
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "sim/engine/random.hpp"
 #include "sim/memory/hbm/run.hpp"
 #include "tests/support/hbm_checker.hpp"
 
@@ -257,6 +259,55 @@ TEST(HbmPolicy, NothingIsIssuedAfterTheTimeAsked) {
   EXPECT_EQ(scene.channel.issue(0).kind, Kind::activate);
   EXPECT_EQ(scene.channel.issue(ck(13.5)).kind, Kind::none);
   EXPECT_EQ(scene.channel.issue(ck(14)).kind, Kind::read);
+}
+
+// --- patterns and halves --------------------------------------------------------------------------
+
+// Each choice of a random request is even over its range, also in memories with 2^37 places: with n draws a
+// count of mean n / range strays by 6 standard deviations in one of 10^9 cases.
+TEST(HbmPatterns, RandomRequestsReachEveryPlaceEvenly) {
+  for (const char* name : {"hbm2-2.0", "hbm3-6.4", "large"}) {
+    HbmSpec spec = load_hbm(std::string(name) == "large" ? "hbm3-6.4" : name);
+    if (std::string(name) == "large") spec.organisation = {2, 4, 4, 4, 1 << 20, 1024, 32};
+    const HbmShape shape(spec);
+    HbmRandom random(shape, 7);
+    constexpr std::int64_t kDraws = 200'000;
+    std::map<std::string, std::vector<std::int64_t>> counts = {
+        {"half", std::vector<std::int64_t>(shape.pseudo_channels)},
+        {"bank", std::vector<std::int64_t>(shape.banks)},
+        {"column", std::vector<std::int64_t>(shape.columns)},
+        {"row", std::vector<std::int64_t>(64)}};  // in 64 parts
+    for (std::int64_t i = 0; i < kDraws; ++i) {
+      const HbmRequest r = random.next();
+      ASSERT_LT(r.row, shape.rows);
+      ++counts["half"].at(r.pseudo_channel), ++counts["bank"].at(r.bank), ++counts["column"].at(r.column);
+      ++counts["row"].at(std::uint64_t{r.row} * 64 / shape.rows);
+    }
+    for (const auto& [what, seen] : counts) {
+      const double mean = static_cast<double>(kDraws) / static_cast<double>(seen.size());
+      for (const std::int64_t count : seen)
+        EXPECT_NEAR(static_cast<double>(count), mean, 6 * std::sqrt(mean)) << name << " " << what;
+    }
+  }
+}
+
+// A pseudo-channel alone streams as fast as its data bus allows, half of the pair's peak.
+TEST(HbmChannelTest, ALonePseudoChannelIsHalfAChannel) {
+  HbmSpec spec = load_hbm("hbm2-2.0");
+  spec.organisation.pseudo_channels = 1;
+  HbmChannel channel(spec, false);
+  const HbmRun run = run_saturated(channel, HbmStream(HbmShape(spec)), 50'000);
+  EXPECT_EQ(run.requests(), 50'000);
+  EXPECT_EQ(run.refreshes(), 0);
+  EXPECT_NEAR(figures_of(spec, run).gb_s, 16, 0.2);  // 32 B in 2 ns
+}
+
+TEST(HbmChannelDeath, RequestsForBanksItDoesNotHaveAreRefused) {
+  HbmSpec spec = load_hbm("hbm2-2.0");
+  spec.organisation.pseudo_channels = 1;
+  HbmChannel channel(spec);
+  EXPECT_DEATH(channel.enqueue({.pseudo_channel = 1}, 0), "a bank of the channel");
+  EXPECT_DEATH(channel.enqueue({.bank = 16}, 0), "a bank of the channel");
 }
 
 // --- the tests' own checker -----------------------------------------------------------------------
