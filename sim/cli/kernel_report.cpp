@@ -117,6 +117,9 @@ std::string to_text(const KernelReport& r) {
   };
   level("SMs <-> L2", s.loaded, s.stored, r.gpu->l2_gb_s);
   level("L2 <-> HBM", s.read, s.written, r.gpu->hbm_gb_s);
+  // Bytes are counted for every CTA; the rate of the fitted feed is what the hardware made of them.
+  if (static_cast<double>(s.loaded + s.stored) / r.time.total * 1e-3 > r.gpu->l2_gb_s)
+    text += "  SMs get more than L2 reads: clusters share loads by multicast, counted here for every CTA\n";
   text += fmt::format(
       "  {} CTAs, {} an SM at most, {:.2f} on average; {} of shared memory each; {} beside inputs and "
       "outputs\n",

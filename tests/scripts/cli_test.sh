@@ -116,6 +116,7 @@ expect 2 "latents" kernel attention-decode --model deepseek-v3 --kv-len 8k
 expect 2 "converts it" kernel attention-decode --model llama-3.1-8b --kv-dtype kivi-2 --kv-len 8k
 expect 0 '"l2_hit_ratio": 0' kernel attention-standard --gpu a100-sxm-80g --heads 2 --q-len 512 --l2 off --json
 expect 0 "compute-bound" kernel gemm --gpu h100-sxm --m 8192 --n 8192 --k 8192
+expect 0 "clusters share loads by multicast" kernel gemm --gpu h100-sxm --m 8192 --n 8192 --k 8192
 expect 0 "memory-bound" kernel copy --gpu l40s --bytes 512M
 expect 0 "kernels:" kernel gemm --m 256 --n 256 --k 256 --out "$scratch/sms.json"
 grep -q traceEvents "$scratch/sms.json" || { failed=$((failed + 1)); echo "FAILED  a timeline of the SMs"; }
