@@ -218,7 +218,11 @@ int main(int argc, char** argv) {
   mallopt(M_TRIM_THRESHOLD, 256 << 20);
 #endif
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    // A write that failed earlier left nothing to flush, but the mark of it.
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      throw RunError("cannot write to standard output");
+    return code;
   } catch (const InputError& error) {
     fmt::print(stderr, "tessera: {}\n", error.what());
     return kBadInput;
