@@ -3,7 +3,7 @@
 # results that are kept or not made up.
 #   usage: bash streams_test.sh SOURCE_DIR BINARY_DIR [FUNCTION...]
 # shellcheck disable=SC2154  # source_dir, binary_dir, scratch, status, out, err: lib.sh
-source "$(dirname "$0")/lib.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 program=$binary_dir/tessera
 [[ -x $program ]] || skip "the program is not built: $program"
 quickstart=$source_dir/configs/quickstart.yaml

@@ -1,4 +1,4 @@
-// An inference engine with paged KV and no prefix cache, written out request by request and token by token as
+// An inference engine with paged KV and a prefix cache, written out request by request and token by token as
 // vLLM v1's documentation tells it: what Replica must agree with to the picosecond.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sim/serving/replica.hpp"
+#include "tests/support/slow_prefix_pool.hpp"
 
 namespace tessera::test {
 
@@ -31,10 +32,17 @@ class SlowEngine {
  public:
   struct Request {
     std::int64_t arrival_ps = 0, input = 0, output = 0;
-    std::int64_t stored = 0;       // tokens in the cache, those of steps in flight included
-    std::int64_t ever_stored = 0;  // the most that ever was
-    std::int64_t emitted = 0;      // likewise with those in flight
-    std::int64_t blocks = 0;
+    std::vector<std::uint64_t> hashes;  // of the full blocks of its prompt
+    std::int64_t stored = 0;            // tokens in the cache, those of steps in flight included
+    std::int64_t ever_stored = 0;       // the most that ever was
+    std::int64_t emitted = 0;           // likewise with those in flight
+    std::vector<std::size_t> blocks;
+    struct Left {
+      std::size_t block;
+      std::int64_t overwritten;
+    };
+    std::vector<Left> left;  // its full blocks when it gave way, and how often each had been overwritten
+    std::int64_t cached_tokens = 0;  // when it was first admitted
     std::int64_t preemptions = 0, queued_ps = -1, scheduled_ps = -1;
     std::vector<std::int64_t> token_ps;  // when each token of the answer came
     bool rejected = false;
@@ -44,11 +52,13 @@ class SlowEngine {
   };
 
   SlowEngine(const ReplicaSpec& spec, std::function<std::int64_t(const SlowStep&)> duration)
-      : spec_(spec), duration_(std::move(duration)), free_(spec.memory.kv_blocks) {}
+      : spec_(spec), duration_(std::move(duration)), pool_(spec.memory.kv_blocks) {}
 
   std::vector<Request> requests;
   std::vector<StepRecord> steps;
   std::int64_t preemptions = 0, recomputed = 0;
+
+  [[nodiscard]] std::int64_t evictions() const { return pool_.evictions; }
 
   void play() {
     std::size_t next = 0;
@@ -92,15 +102,33 @@ class SlowEngine {
 
   // Room for the first `tokens` of a request, or false.
   bool hold(Request& r, std::int64_t tokens) {
-    const std::int64_t more = std::max<std::int64_t>(0, blocks_for(tokens) - r.blocks);
-    if (more > free_) return false;
-    free_ -= more;
-    r.blocks += more;
+    const auto want = static_cast<std::size_t>(blocks_for(tokens));
+    if (want > r.blocks.size() && static_cast<std::int64_t>(want - r.blocks.size()) > pool_.free_blocks())
+      return false;
+    while (r.blocks.size() < want) r.blocks.push_back(pool_.take_new());
     return true;
   }
   void give_back(Request& r) {
-    free_ += r.blocks;
-    r.blocks = 0;
+    pool_.give_back(r.blocks);
+    r.blocks.clear();
+  }
+
+  // Full blocks from the head on that are there, never the one with the last token: its own, as it left them,
+  // or whoever's has the same content.
+  [[nodiscard]] std::vector<std::size_t> find_head(const Request& r) const {
+    std::vector<std::size_t> head;
+    if (!spec_.memory.prefix_cache) return head;
+    while (static_cast<std::int64_t>(head.size() + 1) * spec_.memory.block_tokens < r.known()) {
+      const std::size_t i = head.size();
+      std::int64_t block = -1;
+      if (i < r.left.size() && pool_.at(r.left[i].block).overwritten == r.left[i].overwritten)
+        block = static_cast<std::int64_t>(r.left[i].block);
+      else if (i < r.hashes.size())
+        block = pool_.find(r.hashes[i]);
+      if (block < 0) break;
+      head.push_back(static_cast<std::size_t>(block));
+    }
+    return head;
   }
 
   void preempt_latest() {
@@ -109,11 +137,25 @@ class SlowEngine {
     Request& r = requests[id];
     ++r.preemptions;
     ++preemptions;
+    r.left.clear();
+    for (std::int64_t i = 0; i < r.stored / spec_.memory.block_tokens; ++i) {
+      const std::size_t block = r.blocks[static_cast<std::size_t>(i)];
+      r.left.push_back({block, pool_.at(block).overwritten});
+    }
     give_back(r);
     if (r.ends()) return;  // its last token is on the way
     r.stored = 0;
     r.decodes = false;
     waiting_.push_front(id);
+  }
+
+  // Full blocks of the prompt can be found from the step on that computes them.
+  void publish(const Request& r) {
+    if (!spec_.memory.prefix_cache) return;
+    for (std::size_t i = 0; i < r.hashes.size(); ++i)
+      if (static_cast<std::int64_t>(i + 1) * spec_.memory.block_tokens <= r.stored &&
+          pool_.at(r.blocks[i]).hash == 0)
+        pool_.publish(r.blocks[i], r.hashes[i]);
   }
 
   // The next tokens of a prompt; false where it, being the latest, had to give way to itself.
@@ -129,6 +171,7 @@ class SlowEngine {
     r.stored += tokens;
     r.ever_stored = std::max(r.ever_stored, r.stored);
     budget -= tokens;
+    publish(r);
     if (r.stored == r.known()) {
       ++step.completed_prompts;
       emits_.push_back(id);
@@ -167,9 +210,19 @@ class SlowEngine {
       const std::size_t id = waiting_.front();
       Request& r = requests[id];
       const bool whole = spec_.memory.reserve_full_prompt || spec_.memory.allocate_full_prompt;
-      if (blocks_for(whole ? r.known() : std::min(r.known(), budget)) > free_ - set_aside()) return;
+      const std::vector<std::size_t> head = find_head(r);
+      const std::int64_t cached = static_cast<std::int64_t>(head.size()) * spec_.memory.block_tokens;
+      std::int64_t from_queue =
+          blocks_for(whole ? r.known() : cached + std::min(r.known() - cached, budget)) -
+          static_cast<std::int64_t>(head.size());
+      for (const std::size_t block : head) from_queue += pool_.at(block).users == 0 ? 1 : 0;
+      if (from_queue > pool_.free_blocks() - set_aside()) return;
+      for (const std::size_t block : head) pool_.share(block);
+      r.blocks = head;
+      r.stored = cached;
       waiting_.pop_front();
       running_.push_back(id);
+      if (r.scheduled_ps < 0) r.cached_tokens = cached;
       if (r.scheduled_ps < 0) r.scheduled_ps = now;
       run_prompt(id, step, budget);
     }
@@ -206,7 +259,7 @@ class SlowEngine {
     flights_.push_back({gpu_free_, emits_});
     steps.push_back({0, start, gpu_free_, static_cast<std::int64_t>(work.contexts.size()),
                      work.prefill_tokens(), running, static_cast<std::int64_t>(waiting_.size()),
-                     spec_.memory.kv_blocks - free_});
+                     spec_.memory.kv_blocks - pool_.free_blocks()});
   }
 
   void end_step() {
@@ -223,7 +276,7 @@ class SlowEngine {
 
   ReplicaSpec spec_;
   std::function<std::int64_t(const SlowStep&)> duration_;
-  std::int64_t free_;
+  SlowPrefixPool pool_;
   std::deque<std::size_t> waiting_;
   std::vector<std::size_t> running_;  // in order of admission
   std::deque<Flight> flights_;        // oldest first
