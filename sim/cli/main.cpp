@@ -15,6 +15,7 @@
 #include "models/base/text.hpp"
 #include "sim/cli/commands.hpp"
 #include "sim/cli/kernel_command.hpp"
+#include "sim/cli/number_check.hpp"
 #include "sim/cli/trace_options.hpp"
 
 namespace {
@@ -77,7 +78,7 @@ int run(int argc, char** argv) {
   run_app->add_option("--out", run_options.out,
                       "folder for summary.json, requests.csv, timeline.json.gz, ...");
   run_app->add_option("--seed", run_options.seed, "seed, in place of the config's")
-      ->check(CLI::NonNegativeNumber);
+      ->check(number_from(0, 9007199254740992.0, "a whole number from 0 to 2^53"));
   run_app->add_flag("--memory-map", run_options.memory_map,
                     "which block belongs to whom over time: a picture here, memory_map.json in --out");
   run_app->add_flag("--json", run_options.json, "print summary.json");
@@ -154,7 +155,7 @@ int run(int argc, char** argv) {
       ->delimiter(',');
   explain_app
       ->add_option("--tflops", explain_options.tflops, "of one GPU, in place of its datasheet's (tier)")
-      ->check(CLI::PositiveNumber);
+      ->check(number_from(1e-6, 1e9, "a number of TFLOP/s above 0"));
   explain_app->add_option("--engine", explain_options.engine, "engine profile (tier, swap)");
   explain_app->add_option("--copy-unit", explain_options.copy_unit, "block | layer (swap)");
   explain_app->add_option("--layers", explain_options.layers, "a pipeline stage, e.g. 16-31 (kv)");

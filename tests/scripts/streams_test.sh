@@ -41,6 +41,20 @@ test_a_misspelt_word_is_answered_with_the_one_meant() {
   expect_refusal "did you mean 'schema'?" config schma
 }
 
+test_numbers_beyond_their_range_are_refused_in_words() {
+  local number
+  for number in -1 nan inf 1e300 x ''; do
+    expect_refusal "--seed: '$number' is not valid, expected a whole number from 0 to 2^53" run x.yaml --seed "$number"
+    expect_refusal "--limit: '$number' is not valid, expected a whole number of at least 1" trace stats x --limit "$number"
+    expect_refusal "--tflops: '$number' is not valid, expected a number of TFLOP/s above 0" explain tier --tflops "$number"
+    expect_refusal "--dropout: '$number' is not valid, expected a number from 0 to 1" kernel attention-standard \
+      --q-len 8 --dropout "$number"
+  done
+  expect_refusal "--batch: 99999999999 sequences, expected at most 1048576" kernel attention-decode --kv-len 8 \
+    --batch 99999999999
+  expect_refusal "expected at least 1 each" kernel attention-decode --kv-len 8 --batch 0
+}
+
 test_input_errors_name_file_line_and_column() {
   printf 'gpu: h100-sxm\nmodel: llama-3.1-8b\nmemory:\n  block_token: 16\n' >run.yaml
   expect_refusal "run.yaml:4:3: memory.block_token: unknown key" run run.yaml
