@@ -32,8 +32,7 @@ std::vector<Row> load(int requests) {
   return rows;
 }
 
-std::string written(const std::string& name, const std::vector<Row>& rows, bool with_blocks,
-                    std::int64_t times_by = 1) {
+std::string written(const std::string& name, const std::vector<Row>& rows, bool with_blocks) {
   const std::string path = test::scratch(name);
   std::ofstream out(path);
   out << "request_id,arrival_s,input_tokens,output_tokens" << (with_blocks ? ",block16_ids\n" : "\n");
@@ -200,7 +199,9 @@ TEST(RunLaws, LooserLimitsAreMetByNoFewerRequests) {
     const Metrics m = ran(trace, {std::string("slo.ttft_ms=") + ttft, "slo.tpot_ms=100000"}).result.metrics;
     EXPECT_GE(m.good, before) << ttft;
     before = m.good;
-    if (std::string(ttft) == "0") EXPECT_EQ(m.good, 0) << "no token comes in no time";
+    if (std::string(ttft) == "0") {
+      EXPECT_EQ(m.good, 0) << "no token comes in no time";
+    }
   }
   EXPECT_EQ(before, 60);
 }
