@@ -131,7 +131,8 @@ int run(int argc, char** argv) {
   explain_app->add_option("--kv-dtype", explain_options.kv_dtype,
                           "auto | bf16 | fp8 | fp8-skip-window | int4 | kivi-4 | kivi-2 | nvfp4 | ..");
   explain_app->add_option("--tp", explain_options.tp, "tensor-parallel ranks")->check(CLI::Range(1, 1024));
-  explain_app->add_option("--utilization", explain_options.utilization, "gpu_memory_utilization (capacity)");
+  explain_app->add_option("--utilization", explain_options.utilization, "gpu_memory_utilization (capacity)")
+      ->check(number_from(1e-6, 1, "a share above 0 and at most 1"));
   explain_app->add_option("--set", explain_options.overrides, "what-if: model.attention.kv_heads=4")
       ->expected(1)
       ->take_all()

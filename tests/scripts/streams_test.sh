@@ -47,6 +47,8 @@ test_numbers_beyond_their_range_are_refused_in_words() {
     expect_refusal "--seed: '$number' is not valid, expected a whole number from 0 to 2^53" run x.yaml --seed "$number"
     expect_refusal "--limit: '$number' is not valid, expected a whole number of at least 1" trace stats x --limit "$number"
     expect_refusal "--tflops: '$number' is not valid, expected a number of TFLOP/s above 0" explain tier --tflops "$number"
+    expect_refusal "--utilization: '$number' is not valid, expected a share above 0 and at most 1" explain kv \
+      --model llama-2-7b --compare base --utilization "$number"
     expect_refusal "--dropout: '$number' is not valid, expected a number from 0 to 1" kernel attention-standard \
       --q-len 8 --dropout "$number"
   done
