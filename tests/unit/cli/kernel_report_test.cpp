@@ -136,14 +136,15 @@ TEST(SmTimeline, SlicesTileEachCtaAndEmptyOnesAreLeftOut) {
 }
 
 // The command itself.
+int run_kernel(const std::string& words) {
+  CLI::App app;
+  int code = -1;
+  add_kernel_commands(app, code);
+  app.parse("kernel " + words);
+  return code;
+}
 test::Captured kernel(const std::string& words) {
-  return test::captured([&] {
-    CLI::App app;
-    int code = -1;
-    add_kernel_commands(app, code);
-    app.parse("kernel " + words);
-    return code;
-  });
+  return test::captured([&] { return run_kernel(words); });
 }
 
 TEST(KernelCommand, ReportsTheKeysOfTheInterface) {
@@ -183,8 +184,7 @@ TEST(KernelCommand, WritesTheTimelineItIsAskedFor) {
   const Json j = Json::parse(std::ifstream(path));
   EXPECT_FALSE(j["traceEvents"].empty());
   EXPECT_NE(test::complaint([] {
-              kernel("gemm --m 8 --n 8 --k 8 --out /nowhere/sms.json");
-              return 0;
+              return run_kernel("gemm --m 8 --n 8 --k 8 --out /nowhere/sms.json");
             }).find("/nowhere/sms.json: cannot be written"),
             std::string::npos);
 }
