@@ -122,17 +122,17 @@ TEST(RunCommand, TotalsAreThoseOfTheRequestsWritten) {
     input += columns["input_tokens"][i], output += columns["output_tokens"][i];
     preemptions += columns["preemptions"][i];
     last = std::max(last, columns["finish_s"][i]);
-    // Times are written to the microsecond at least: E2EL is finish - arrival to two roundings.
-    EXPECT_NEAR(columns["e2el_ms"][i], 1e3 * (columns["finish_s"][i] - columns["arrival_s"][i]), 2e-3);
-    EXPECT_NEAR(columns["ttft_ms"][i], 1e3 * (columns["first_token_s"][i] - columns["arrival_s"][i]), 2e-3);
+    // Times are written to the nanosecond: three roundings of half a one.
+    EXPECT_NEAR(columns["e2el_ms"][i], 1e3 * (columns["finish_s"][i] - columns["arrival_s"][i]), 2e-6);
+    EXPECT_NEAR(columns["ttft_ms"][i], 1e3 * (columns["first_token_s"][i] - columns["arrival_s"][i]), 2e-6);
     EXPECT_LE(columns["arrival_s"][i], columns["queued_s"][i]);
     EXPECT_LE(columns["queued_s"][i], columns["scheduled_s"][i]);
   }
   EXPECT_EQ(json["total_input_tokens"], input);
   EXPECT_EQ(json["total_output_tokens"], output);
   EXPECT_EQ(json["kv"]["preemptions"], preemptions);
-  EXPECT_NEAR(json["duration"].get<double>(), last, 1e-6);
-  EXPECT_NEAR(json["mean_ttft_ms"].get<double>(), test::mean(columns["ttft_ms"]), 1e-3);
+  EXPECT_NEAR(json["duration"].get<double>(), last, 1e-9);
+  EXPECT_NEAR(json["mean_ttft_ms"].get<double>(), test::mean(columns["ttft_ms"]), 1e-6);
 }
 
 TEST(RunCommand, EqualRunsDifferInVolatileAlone) {
