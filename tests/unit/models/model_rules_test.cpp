@@ -142,6 +142,22 @@ TEST(ModelRules, ExpertsAndStatesAreWhole) {
   EXPECT_EQ(with("recurrent: {kind: mamba1, heads: 8, state: 16, groups: 0, dt_rank: 4}"), "no error");
 }
 
+// A key that a rule misses may stand there under another name: that is what the user has to mend.
+TEST(ModelRules, AMisspeltKeyIsToldBeforeTheRuleItsAbsenceBreaks) {
+  expect_all(
+      {
+          {"fnn: {intermediate: 256}\n" + kGqa, "m.yaml:5:1: fnn: unknown key, did you mean 'ffn'?"},
+          {"ffn: {intermediate: 256}\n" + kGqa + "kinds: [{name: full, retention: window, widnow: 8}]\n",
+           "kinds[0].widnow: unknown key, did you mean 'window'?"},
+          {"ffn: {intermediate: 256}\n" + kGqa + "sharing: {knid: last, layers: 1}\n",
+           "sharing.knid: unknown key, did you mean 'kind'?"},
+          {kGqa, "layer 0 is dense, but ffn.intermediate is missing"},
+      },
+      [](const std::string& rest) {
+        return error_of("hidden: 128\nvocab: 1000\nmax_position: 4096\nlayers: 2\n" + rest);
+      });
+}
+
 // "kinds: [{" has 9 characters, "name: full, " 12, "windw: 8, " 10, "retention: " 11: the value is the 43rd.
 TEST(ModelRules, TheFirstOfSeveralMistakesIsToldWithItsPlace) {
   const std::string message = kind_error("windw: 8, retention: windo");

@@ -182,22 +182,12 @@ TEST(SchemaLaw, AChoiceListsItsOptionsAndTheNearest) {
     });
 }
 
-// Where a rule needs the key, its absence may be told instead: rules are looked at before the last key is
-// known.
 TEST(SchemaLaw, AMisspeltKeySuggestsItself) {
-  int tried = 0, all = 0;
   for (const Subject& subject : subjects())
     each_key(subject, [&](const SchemaEntry&, const std::string& path, const std::string& shown) {
-      ++all;
       Yaml tree = subject.tree;
       std::string key;
       Yaml* map = holder(tree, path, key);
-      std::erase_if(map->map, [&](const Yaml::Entry& entry) { return entry.key == key; });
-      const std::string without = error_of(subject, tree);
-      if (without != "no error" && without.find(": missing, expected") == std::string::npos) return;
-      ++tried;
-      tree = subject.tree;
-      map = holder(tree, path, key);
       for (Yaml::Entry& entry : map->map)
         if (entry.key == key) entry.key += "x";
       const std::string message = error_of(subject, tree);
@@ -205,7 +195,6 @@ TEST(SchemaLaw, AMisspeltKeySuggestsItself) {
       EXPECT_NE(message.find("did you mean '" + key + "'?"), std::string::npos)
           << subject.name << ": " << message;
     });
-  EXPECT_GT(tried, all * 95 / 100);
 }
 
 TEST(SchemaLaw, EveryKeyIsExplained) {
