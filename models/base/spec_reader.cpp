@@ -43,6 +43,7 @@ class Reader final : public Fields {
 
   void check(bool holds, const char* key, const std::string& problem) override {
     if (holds || incomplete()) return;
+    refuse_misspelt();
     const Yaml* node = key[0] != '\0' ? top().node->find(key) : nullptr;
     throw InputError(node != nullptr ? node->at : top().node->at,
                      key[0] != '\0' ? path(key) + ": " + problem : problem);
@@ -198,6 +199,21 @@ class Reader final : public Fields {
       level.missing.emplace_back(key);
     }
     return node;
+  }
+
+  // A rule that is broken for want of a key which stands there misspelt. Keys may follow that are not
+  // described yet, so only those are taken for it that are near one described and absent.
+  void refuse_misspelt() {
+    const Level& level = top();
+    if (!level.is_map || level.node == nullptr) return;
+    std::vector<std::string> absent;
+    for (const std::string& key : level.known)
+      if (level.node->find(key) == nullptr) absent.push_back(key);
+    for (const Yaml::Entry& entry : level.node->map) {
+      if (std::find(level.known.begin(), level.known.end(), entry.key) != level.known.end()) continue;
+      if (const std::string meant = did_you_mean(entry.key, absent); !meant.empty())
+        throw InputError(entry.at, fmt::format("{}: unknown key{}", path(entry.key.c_str()), meant));
+    }
   }
 
   void refuse_unknown() {

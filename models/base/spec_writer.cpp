@@ -193,8 +193,8 @@ void emit(const Yaml& node, int indent, std::string& out) {
         out += '"';
         for (const char c : node.scalar) {
           if (c == '"' || c == '\\') out += '\\';
-          if (c == '\n')
-            out += "\\n";
+          if (const auto byte = static_cast<unsigned char>(c); byte < 0x20)
+            out += fmt::format("\\x{:02x}", byte);  // raw, line ends fold and the rest is refused
           else
             out += c;
         }

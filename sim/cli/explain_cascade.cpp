@@ -35,6 +35,8 @@ int explain_cascade(const ExplainOptions& options, const Model& model) {
   Parallel parallel;
   parallel.tp = options.tp;
   const RankModel rank = partition(model, parallel, resolve_kv_precision(model, options.kv_dtype));
+  if (rank.kv.bytes_per_token() == 0)
+    throw InputError(fmt::format("explain cascade: {} stores no keys and values to share", model.name));
   auto all = nlohmann::ordered_json::array();
   if (!options.json)
     fmt::print(

@@ -38,6 +38,9 @@ Bench bench_of(const ExplainOptions& options, const Model& model, std::int64_t b
     throw InputError("--copy-unit: '" + options.copy_unit + "' is not known, expected block or layer");
   config.memory.movement.copy_unit = options.copy_unit;
   bench.rank = partition(model, config.parallel, resolve_kv_precision(model, options.kv_dtype));
+  if (bench.rank.kv.block_bytes(block_tokens) == 0)
+    throw InputError(
+        fmt::format("explain {}: {} stores no keys and values to move", options.what, model.name));
   bench.cost = make_step_cost(config, bench.rank, bench.warnings);
   const std::int64_t budget =
       config.engine.max_num_batched_tokens.value_or(config.engine.profile->default_max_num_batched_tokens);

@@ -12,6 +12,7 @@
 #include "sim/cli/kernel_command.hpp"
 #include "sim/cli/kernel_layout.hpp"
 #include "sim/cli/kernel_report.hpp"
+#include "sim/cli/number_check.hpp"
 #include "sim/gpu/attention_sim.hpp"
 #include "sim/gpu/program_sim.hpp"
 
@@ -54,6 +55,9 @@ AttentionProblem problem_of(const AttentionOptions& o, bool decode) {
   const std::int64_t keys = o.kv_len.empty() ? queries : parse_tokens(o.kv_len, "--kv-len");
   if (queries < 1 || keys < 1 || o.batch < 1)
     throw InputError("--q-len, --kv-len and --batch: expected at least 1 each");
+  constexpr std::int64_t kMostSequences = 1 << 20;
+  if (o.batch > kMostSequences)
+    throw InputError(fmt::format("--batch: {} sequences, expected at most {}", o.batch, kMostSequences));
   p.sequences.assign(static_cast<std::size_t>(o.batch), {queries, keys});
   return p;
 }
@@ -195,7 +199,7 @@ void add_prompt(CLI::App& kernel, AttentionOptions& o) {
   kernel.add_option("--q-len", o.q_len, "queries of a sequence")->required();
   kernel.add_flag("--causal", o.causal, "mask the future");
   kernel.add_flag("--mask", o.mask, "a key-padding mask");
-  kernel.add_option("--dropout", o.dropout, "probability; 0: none")->check(CLI::Range(0.0, 1.0));
+  kernel.add_option("--dropout", o.dropout, "probability; 0: none")->check(probability());
   kernel.add_flag("--backward", o.backward, "count the backward pass too");
 }
 

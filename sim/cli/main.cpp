@@ -15,6 +15,7 @@
 #include "models/base/text.hpp"
 #include "sim/cli/commands.hpp"
 #include "sim/cli/kernel_command.hpp"
+#include "sim/cli/number_check.hpp"
 #include "sim/cli/trace_options.hpp"
 
 namespace {
@@ -77,7 +78,7 @@ int run(int argc, char** argv) {
   run_app->add_option("--out", run_options.out,
                       "folder for summary.json, requests.csv, timeline.json.gz, ...");
   run_app->add_option("--seed", run_options.seed, "seed, in place of the config's")
-      ->check(CLI::NonNegativeNumber);
+      ->check(number_from(0, 9007199254740992.0, "a whole number from 0 to 2^53"));
   run_app->add_flag("--memory-map", run_options.memory_map,
                     "which block belongs to whom over time: a picture here, memory_map.json in --out");
   run_app->add_flag("--json", run_options.json, "print summary.json");
@@ -130,7 +131,8 @@ int run(int argc, char** argv) {
   explain_app->add_option("--kv-dtype", explain_options.kv_dtype,
                           "auto | bf16 | fp8 | fp8-skip-window | int4 | kivi-4 | kivi-2 | nvfp4 | ..");
   explain_app->add_option("--tp", explain_options.tp, "tensor-parallel ranks")->check(CLI::Range(1, 1024));
-  explain_app->add_option("--utilization", explain_options.utilization, "gpu_memory_utilization (capacity)");
+  explain_app->add_option("--utilization", explain_options.utilization, "gpu_memory_utilization (capacity)")
+      ->check(number_from(1e-6, 1, "a share above 0 and at most 1"));
   explain_app->add_option("--set", explain_options.overrides, "what-if: model.attention.kv_heads=4")
       ->expected(1)
       ->take_all()
@@ -154,7 +156,7 @@ int run(int argc, char** argv) {
       ->delimiter(',');
   explain_app
       ->add_option("--tflops", explain_options.tflops, "of one GPU, in place of its datasheet's (tier)")
-      ->check(CLI::PositiveNumber);
+      ->check(number_from(1e-6, 1e9, "a number of TFLOP/s above 0"));
   explain_app->add_option("--engine", explain_options.engine, "engine profile (tier, swap)");
   explain_app->add_option("--copy-unit", explain_options.copy_unit, "block | layer (swap)");
   explain_app->add_option("--layers", explain_options.layers, "a pipeline stage, e.g. 16-31 (kv)");
@@ -218,7 +220,11 @@ int main(int argc, char** argv) {
   mallopt(M_TRIM_THRESHOLD, 256 << 20);
 #endif
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    // A write that failed earlier left nothing to flush, but the mark of it.
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      throw RunError("cannot write to standard output");
+    return code;
   } catch (const InputError& error) {
     fmt::print(stderr, "tessera: {}\n", error.what());
     return kBadInput;

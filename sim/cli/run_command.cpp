@@ -130,7 +130,6 @@ int run_command(const RunOptions& options) {
     if (options.memory_map) std::fputs(map.picture(colour).c_str(), stdout);
     if (!options.out.empty()) fmt::print(stderr, "results in {}\n", options.out);
   }
-  if (std::fflush(stdout) != 0) throw RunError("cannot write to standard output");
   return result.interrupted ? kInterrupted : kOk;
 }
 

@@ -4,13 +4,15 @@
 #include <iostream>
 
 #include "models/base/error.hpp"
+#include "sim/cli/number_check.hpp"
 
 namespace tessera {
 namespace {
 
 void add_read_options(CLI::App& app, ReadOptions& read) {
   app.add_option("--format", read.format, "trace format; auto: by content");
-  app.add_option("--limit", read.limit, "only the first so many requests")->check(CLI::PositiveNumber);
+  app.add_option("--limit", read.limit, "only the first so many requests")
+      ->check(number_from(1, 9007199254740992.0, "a whole number of at least 1"));
   app.add_option("--seed", read.seed, "seed of what a trace leaves open (client rates)");
 }
 

@@ -56,11 +56,11 @@ void StepTerms::add(const StepTerms& other, double times) {
 }
 
 void Metrics::finish(const RequestRecord& record) {
-  constexpr double kMsPerPs = 1e-9;
-  const double ttft = static_cast<double>(record.first_token_ps - record.arrival_ps) * kMsPerPs;
-  const double e2el = static_cast<double>(record.finish_ps - record.arrival_ps) * kMsPerPs;
+  constexpr double kPsPerMilli = 1e9;  // a quotient of whole milliseconds is exact, a product by 1e-9 is not
+  const double ttft = static_cast<double>(record.first_token_ps - record.arrival_ps) / kPsPerMilli;
+  const double e2el = static_cast<double>(record.finish_ps - record.arrival_ps) / kPsPerMilli;
   const double tpot = record.output_tokens > 1
-                          ? static_cast<double>(record.finish_ps - record.first_token_ps) * kMsPerPs /
+                          ? static_cast<double>(record.finish_ps - record.first_token_ps) / kPsPerMilli /
                                 static_cast<double>(record.output_tokens - 1)
                           : std::numeric_limits<double>::quiet_NaN();
   samples.push_back({ttft, tpot, e2el});

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <set>
 #include <string_view>
 
 #include "traces/line_reader.hpp"
@@ -31,6 +32,13 @@ double number(std::string_view cell, const Location& at) {
   if (error != std::errc{} || end != cell.data() + cell.size() || !std::isfinite(value) || value < 0)
     throw InputError(at, fmt::format("'{}' is not valid, expected a non-negative number", cell));
   return value;
+}
+
+std::int64_t count(std::string_view cell, const Location& at) {
+  const double value = number(cell, at);
+  if (value != std::floor(value) || value > 1e9)
+    throw InputError(at, fmt::format("'{}' is not valid, expected a whole number up to 1e9", cell));
+  return static_cast<std::int64_t>(value);
 }
 
 class ProfileOperators final : public StepOperators {
@@ -100,8 +108,8 @@ class ProfileOperators final : public StepOperators {
   [[nodiscard]] std::span<const std::int64_t> windows() const override { return {}; }
   [[nodiscard]] bool has_full_attention() const override { return true; }
   [[nodiscard]] double kv_bytes_per_token(std::size_t) const override { return kv_bytes_; }
-  [[nodiscard]] std::int64_t padded_tokens(std::int64_t tokens, bool) const override {
-    return engine_.padded_tokens(tokens);
+  [[nodiscard]] std::int64_t padded_tokens(std::int64_t tokens, bool with_prefill) const override {
+    return with_prefill && !engine_.graphs.mixed_steps ? tokens : engine_.padded_tokens(tokens);
   }
   [[nodiscard]] std::vector<CostOrigin> origins() const override {
     return {{"all operators", "table", "measured", "layer profile of this card, interpolated"}};
@@ -129,6 +137,7 @@ bool is_layer_profile(const std::string& file) {
 
 LayerProfile read_layer_profile(const std::vector<std::string>& files) {
   LayerProfile profile;
+  std::set<std::string, std::less<>> missing{"lm_head", "sampler"};
   for (const std::string& file : files) {
     LineReader lines({file, {}});
     std::string_view line;
@@ -144,23 +153,24 @@ LayerProfile read_layer_profile(const std::vector<std::string>& files) {
         throw InputError(lines.at(),
                          fmt::format("{} cells, expected {} as in the header", cells.size(), columns));
       const double us = number(cells.back(), lines.at());
-      const auto whole = [&](std::size_t i) {
-        return static_cast<std::int64_t>(number(cells[i], lines.at()));
-      };
+      const auto whole = [&](std::size_t i) { return count(cells[i], lines.at()); };
       if (header == kDense)
         profile.add_dense(std::string(cells[0]), whole(1), us);
       else if (header == kPerSequence)
-        profile.add_per_sequence(std::string(cells[0]), whole(1), us);
+        profile.add_per_sequence(std::string(cells[0]), whole(1), us), missing.erase(std::string(cells[0]));
       else
         profile.add_attention({whole(0), whole(1), whole(2), whole(3), us});
     }
   }
+  const Location whole{files.empty() ? "cost.tables" : files.front(), 0, 0};
   try {
     profile.finish();
   } catch (const std::invalid_argument& error) {
-    throw InputError({files.empty() ? "cost.tables" : files.front(), 0, 0},
-                     std::string("incomplete layer profile: ") + error.what());
+    throw InputError(whole, std::string("incomplete layer profile: ") + error.what());
   }
+  if (!missing.empty())
+    throw InputError(whole, fmt::format("incomplete layer profile: no rows of {}, expected a file '{}'",
+                                        *missing.begin(), kPerSequence));
   return profile;
 }
 
