@@ -50,6 +50,12 @@ TEST(ServeGenRates, ASilentWindowHoldsNothingHoweverItIsWritten) {
   EXPECT_EQ(left_out.count(1800), 0U);
 }
 
+TEST(ServeGenRates, ASilentFirstWindowSetsTheStepToo) {
+  // 300 s of silence, then 300 s at 2 per second.
+  const auto rows = trace_testing::rows_of(kRates + "0,0,0,0\n0,300,2,0.0000001\n", fixed_lengths());
+  EXPECT_NEAR(static_cast<double>(rows.size()), 600, 1);
+}
+
 TEST(ServeGenRates, AGapThatOutlastsItsWindowGoesOnInTheNext) {
   // 1/1000 per second: 0.6 of a gap in each window, so arrivals stand at 1000 s, 2000 s and so on.
   std::string rates;
