@@ -204,35 +204,10 @@ RC_GTEST_PROP(ElementwiseProgramProperty, ChunksCoverTheArrayOnce, ()) {
   RC_ASSERT(t.read_bytes() == p.inputs * bytes);
 }
 
-TEST(NormProgram, AResidualIsReadAddedAndWrittenBack) {
-  NormProgram plain, fused;
-  plain.rows = fused.rows = 5, plain.hidden = fused.hidden = 100, fused.residual = true;
-  const Traffic a = traffic_of(plain), b = traffic_of(fused);
-  EXPECT_EQ(a.read_of(Tensor::input), 5 * 100 * 2);
-  EXPECT_EQ(a.read_of(Tensor::weight), 5 * 100 * 2) << "every row loads the scales";
-  EXPECT_EQ(a.written_bytes(), 5 * 100 * 2);
-  EXPECT_EQ(b.read_of(Tensor::input), 2 * a.read_of(Tensor::input));
-  EXPECT_EQ(b.written_of(Tensor::input), 5 * 100 * 2);
-  EXPECT_EQ(b.alu_ops - a.alu_ops, 5 * 100) << "the addition";
-  EXPECT_EQ(plain.resources().threads, 128) << "100 rounded up to warps";
-  plain.hidden = 50'000;
-  EXPECT_EQ(plain.resources().threads, 1024);
-}
-
 TEST(TileRef, FourBitTilesAreHalfAByteAnElement) {
   const TileRef tile{Tensor::k, false, 16, 128, 0, 0, 0, 0.5};
   EXPECT_EQ(tile.elements(), 2048);
   EXPECT_EQ(tile.bytes(), 1024);
-}
-
-TEST(Traffic, AnAtomicAddReadsWhatItChanges) {
-  CountingVisitor counter;
-  counter.store({Tensor::q_gradient, true, 4, 8, 0, 0, 0, 4});
-  EXPECT_EQ(counter.traffic.read_bytes(), 128);
-  EXPECT_EQ(counter.traffic.written_bytes(), 128);
-  Traffic sum = counter.traffic;
-  sum += counter.traffic;
-  EXPECT_EQ(sum.bytes(), 4 * 128);
 }
 
 }  // namespace
