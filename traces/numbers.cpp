@@ -1,6 +1,7 @@
 #include "traces/numbers.hpp"
 
 #include <array>
+#include <charconv>
 #include <cmath>
 
 #include "models/base/units.hpp"
@@ -84,6 +85,12 @@ std::int64_t days_from_civil(int year, int month, int day) {
   return std::int64_t{era} * 146'097 + day_of_era - 719'468;
 }
 
+int days_in_month(int year, int month) {
+  constexpr std::array<int, 12> kDays = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+  return kDays[static_cast<std::size_t>(month - 1)] + (month == 2 && leap ? 1 : 0);
+}
+
 }  // namespace
 
 Parsed<std::uint64_t> parse_integer(std::string_view text, std::uint64_t max) {
@@ -97,7 +104,7 @@ Parsed<std::uint64_t> parse_integer(std::string_view text, std::uint64_t max) {
     if (!is_digit(c))
       return {0, read_decimal(text).problem == nullptr ? "is not a whole number" : kNotANumber};
     const auto digit = static_cast<std::uint64_t>(c - '0');
-    if (value > (max - digit) / 10) return {0, kTooLarge};
+    if (digit > max || value > (max - digit) / 10) return {0, kTooLarge};
     value = value * 10 + digit;
   }
   return {value, nullptr};
@@ -136,8 +143,9 @@ Parsed<Instant> parse_timestamp(std::string_view text) {
   const int hour = two_digits(text, 11);
   const int minute = two_digits(text, 14);
   const int second = two_digits(text, 17);
-  if (century < 0 || year < 0 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 23 ||
-      minute < 0 || minute > 59 || second < 0 || second > 60)
+  if (century < 0 || year < 0 || month < 1 || month > 12 || day < 1 ||
+      day > days_in_month(century * 100 + year, month) || hour < 0 || hour > 23 || minute < 0 ||
+      minute > 59 || second < 0 || second > 60)
     return {{}, kBad};
   Instant out{
       days_from_civil(century * 100 + year, month, day) * 86'400 + hour * 3'600 + minute * 60 + second, 0};
@@ -165,8 +173,12 @@ Parsed<double> parse_decimal(std::string_view text) {
   const Decimal decimal = read_decimal(text);
   if (decimal.problem != nullptr) return {0, decimal.problem};
   if (decimal.mantissa == 0) return {0, nullptr};
-  if (decimal.exponent > 300 || decimal.exponent < -330) return {0, kTooLarge};
-  return {std::stod(std::string(text)), nullptr};
+  if (text.front() == '+') text.remove_prefix(1);
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc{}) return {value, nullptr};
+  // No double is that large, or that near to 0: the exponent says which, the digits are at most 30.
+  return {0, decimal.exponent > 0 ? kTooLarge : nullptr};
 }
 
 std::string describe(std::string_view text, const char* problem) {

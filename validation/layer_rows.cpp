@@ -43,7 +43,9 @@ bool has_all(const MeasurementTable& t, std::initializer_list<const char*> colum
   return true;
 }
 
-// Checked here, where the cell's own place is known.
+constexpr std::int64_t kMost = 1 << 24;
+
+// Times and sizes are checked here, where the cell's own place is known.
 double time_of(const Row& row, const char* column) {
   const double time = row.number(column);
   if (!(time > 0))
@@ -58,8 +60,8 @@ std::string dense_rows(const MeasurementTable& t, const char* layer, const char*
   for (std::size_t i = 0; i < t.size(); ++i) {
     const Row row = t.row(i);
     if (const Weights* w = weights_of(row.text(layer)))
-      text += fmt::format("layer_profile,{},{},{},{},{:.9g}\n", w->layer, row.integer(tokens), w->n, w->k,
-                          time_of(row, time) * ms_per_unit);
+      text += fmt::format("layer_profile,{},{},{},{},{:.9g}\n", w->layer, row.count(tokens, 1, kMost), w->n,
+                          w->k, time_of(row, time) * ms_per_unit);
   }
   return text;
 }
@@ -69,13 +71,12 @@ std::string mixed_rows(const MeasurementTable& t) {
   for (std::size_t i = 0; i < t.size(); ++i) {
     const Row row = t.row(i);
     text += fmt::format("layer_profile,attention,1,{},{},{},{},32,8,128,{:.9g}\n",
-                        row.integer("prefill_chunk"), row.integer("kv_prefill"), row.integer("n_decode"),
-                        row.integer("kv_decode"), time_of(row, "time_us") * 1e-3);
+                        row.count("prefill_chunk", 0, kMost), row.count("kv_prefill", 0, kMost),
+                        row.count("n_decode", 0, kMost), row.count("kv_decode", 0, kMost),
+                        time_of(row, "time_us") * 1e-3);
   }
   return text;
 }
-
-constexpr std::int64_t kMost = 1 << 24;
 
 GemmShape gemm_of(const Row& row, int copies) {
   return {row.count("m", 1, kMost), row.count("n", 1, kMost), row.count("k", 1, kMost), DType::bf16, copies};

@@ -64,10 +64,14 @@ MeasurementTable MeasurementTable::parse(std::string text, const std::string& fi
       if (cell.find('"') != std::string_view::npos)
         throw InputError(Location{file, line, static_cast<int>(at - begin) + 1},
                          "a quoted cell, expected plain comma-separated values");
-      if (header)
+      if (header) {
+        if (!trimmed(cell).empty() && table.find_column(trimmed(cell)) >= 0)
+          throw InputError(Location{file, line, static_cast<int>(at - begin) + 1},
+                           fmt::format("column '{}' stands twice, expected once", trimmed(cell)));
         table.columns_.emplace_back(trimmed(cell));
-      else
+      } else {
         table.cells_.push_back({static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(comma)});
+      }
       at = comma + 1;
     }
     if (!header && cells != 0) {

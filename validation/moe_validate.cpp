@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <charconv>
 
 #include "kernels/cost/moe.hpp"
 #include "models/base/text.hpp"
@@ -30,9 +30,12 @@ double power_law_of(const Row& row) {
   constexpr std::string_view kPrefix = "power_law_";
   if (name == "balanced") return 0;
   double alpha = 0;
-  if (name.substr(0, kPrefix.size()) == kPrefix)
-    alpha = std::strtod(std::string(name.substr(kPrefix.size())).c_str(), nullptr);
-  if (!(alpha > 0))
+  if (name.substr(0, kPrefix.size()) == kPrefix) {
+    const char* const end = name.data() + name.size();
+    const auto [stop, error] = std::from_chars(name.data() + kPrefix.size(), end, alpha);
+    if (error != std::errc{} || stop != end) alpha = 0;
+  }
+  if (!(alpha > 0 && alpha < 100))
     throw InputError(
         row.at("distribution"),
         fmt::format("distribution: '{}' is not known, expected balanced or power_law_ALPHA", name));
@@ -48,6 +51,10 @@ MoeShape shape_of(const Row& row) {
   s.top_k = small(row, "topk");
   s.tp = small(row, "moe_tp_size");
   s.ep = small(row, "moe_ep_size");
+  if (s.top_k > s.experts)
+    throw InputError(row.at("topk"), fmt::format("topk: {} is out of range, expected at most the {} of "
+                                                 "num_experts",
+                                                 s.top_k, s.experts));
   s.power_law = power_law_of(row);
   if (row.text("moe_dtype") == "w4a16_mxfp4") s.dtype = DType::fp4;
   if (s.experts % s.ep != 0)

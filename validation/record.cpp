@@ -57,6 +57,7 @@ constexpr Listed kLayerProfiles[] = {
     {"rtx-4090", "layer_attention", "e2e/llmservingsim/profiles/RTX4090_Llama-3.1-8B/tp1_attention"},
     {"a6000", "layer_gemm", "silicon/llmservingsim_v0/A6000_Llama-3.1-8B_tp1_layers"},
 };
+constexpr std::int64_t kMostRows = std::int64_t{1} << 40;
 constexpr const char* kHeader =
     "gpu,kernel,dtype,source,unseen,rows,of,median_ape,mape,p90_ape,bias,rank_correlation,table,date,commit";
 
@@ -130,15 +131,13 @@ std::vector<RecordedAccuracy> parse_record(const std::string& csv, const std::st
   const auto text = [](const Row& row, const char* column) { return std::string(row.text(column)); };
   for (std::size_t i = 0; i < t.size(); ++i) {
     const Row row = t.row(i);
-    const ErrorSummary errors{static_cast<std::size_t>(row.integer("rows")),
-                              row.number("mape"),
-                              row.number("median_ape"),
-                              row.number("p90_ape"),
-                              row.number("bias"),
-                              row.number("rank_correlation")};
+    const std::int64_t of = row.count("of", 0, kMostRows), rows = row.count("rows", 0, of);
+    const ErrorSummary errors{
+        static_cast<std::size_t>(rows), row.number("mape"), row.number("median_ape"),
+        row.number("p90_ape"),          row.number("bias"), row.number("rank_correlation")};
     record.push_back({text(row, "gpu"), text(row, "kernel"), text(row, "dtype"), text(row, "source"),
-                      text(row, "unseen"), text(row, "table"), errors,
-                      static_cast<std::size_t>(row.integer("of")), text(row, "date"), text(row, "commit")});
+                      text(row, "unseen"), text(row, "table"), errors, static_cast<std::size_t>(of),
+                      text(row, "date"), text(row, "commit")});
   }
   return record;
 }

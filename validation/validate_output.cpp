@@ -66,7 +66,7 @@ std::string to_json(const ValidationReport& r) {
                              {"predicted_us", rounded(w.predicted.total)},
                              {"ratio", rounded(w.predicted.total / w.measured_us)},
                              {"terms", terms_of(w.predicted)}});
-  return root.dump(2) + "\n";
+  return root.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string to_text(const ValidationReport& r) {

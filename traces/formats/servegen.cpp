@@ -108,6 +108,7 @@ class ServeGenRows final : public RowReader {
   // Fills the table, returns the window's length.
   static double read(const Source& source, std::map<std::uint32_t, std::vector<Window>>& table) {
     CsvTable csv(source, {"client", "window_start_s", "rate_rps", "interarrival_cv"});
+    std::map<std::uint32_t, double> last_start;  // of silent windows too: they set the step as others do
     double step = 0;
     while (csv.next()) {
       const auto client = static_cast<std::uint32_t>(csv.integer(0, 1'000'000));
@@ -121,18 +122,16 @@ class ServeGenRows final : public RowReader {
                         describe(csv.field(2), "requests/s is too large") + ", expected at most 1,000,000");
       if (window.cv > kMaxCv)
         throw csv.error(3, describe(csv.field(3), "is too large") + ", expected a CV of at most 1,000");
-      auto& windows = table[client];
-      if (!windows.empty()) {
-        const double since = window.start_s - windows.back().start_s;
+      if (const auto last = last_start.find(client); last != last_start.end()) {
+        const double since = window.start_s - last->second;
         if (!(since > 0))
           throw csv.error(1, describe(csv.field(1), "does not come after the client's window before it") +
                                  ", expected rising starts");
         if (step == 0 || since < step) step = since;
       }
-      if (window.rate == 0) continue;
-      windows.push_back(window);
+      last_start[client] = window.start_s;
+      if (window.rate > 0) table[client].push_back(window);
     }
-    std::erase_if(table, [](const auto& entry) { return entry.second.empty(); });
     if (table.empty()) throw InputError(csv.at(), "no client has a rate above 0, expected client rates");
     constexpr double kUsualStep = 600;
     return step == 0 ? kUsualStep : step;

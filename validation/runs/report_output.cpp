@@ -81,7 +81,7 @@ std::string to_json(const RunsReport& r) {
     for (const WorstRun& w : m.worst) out["worst"].push_back(json_of(w));
     root["metrics"][metric] = out;
   }
-  return root.dump(2) + "\n";
+  return root.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string to_text(const RunsReport& r) {
