@@ -26,7 +26,8 @@ using trace_testing::rows_of;
 std::string written(const std::vector<std::string>& ids) {
   std::ostringstream out;
   const auto writer = make_writer("tessera", to_stream(out), TraceInfo{});
-  for (const std::string& id : ids) writer->write({.input_tokens = 1, .output_tokens = 1, .id = id});
+  for (const std::string& id : ids)
+    writer->write({.input_tokens = 1, .output_tokens = 1, .blocks = {}, .id = id});
   writer->finish();
   return out.str();
 }
@@ -56,8 +57,13 @@ TEST(CsvWriter, HasTheColumnsTheTraceHas) {
   const auto writer = make_writer("tessera", to_stream(out), info, {"two", "comments"});
   const std::vector<std::uint64_t> blocks = {7, 18'446'744'073'709'551'615U};
   writer->write({.arrival_ps = 1, .input_tokens = 32, .output_tokens = 2, .blocks = blocks, .id = "a"});
-  writer->write(
-      {.arrival_ps = 2 * kPsPerSecond, .input_tokens = 3, .output_tokens = 4, .session = 5, .tenant = 6});
+  writer->write({.arrival_ps = 2 * kPsPerSecond,
+                 .input_tokens = 3,
+                 .output_tokens = 4,
+                 .session = 5,
+                 .blocks = {},
+                 .id = {},
+                 .tenant = 6});
   writer->finish();
   EXPECT_EQ(out.str(),
             "# two\n# comments\n"
