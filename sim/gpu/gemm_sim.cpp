@@ -70,12 +70,23 @@ LaunchResult simulate_gemm_launch(const GemmProgram& program, const Gpu& gpu, co
     return simulate_launch(program, gpu, rates, tags, array, most);
   };
   LaunchResult best = launch(kMostCtasPerSm, nullptr);
-  // Where an SM never holds more, nothing changes.
-  std::int64_t most = ceil_div(program.ctas(), gpu.sms.value);
+  std::int64_t most = ceil_div(program.ctas(), gpu.sms.value);  // CTAs of the SM that has most, at least
   if (array.lists != nullptr)
     for (const auto& list : *array.lists) most = std::max(most, static_cast<std::int64_t>(list.size()));
-  for (auto fewer = static_cast<int>(std::min<std::int64_t>(best.ctas_per_sm, most)) - 1; fewer >= 1; --fewer)
+  // The least a CTA takes, and so a round of them on an SM; the last round may spread over idle SMs.
+  const std::int64_t least_k = program.k - (program.splits - 1) * k_per_split(program.k, program.splits);
+  const double step_ps =
+      std::max(rates.step_floor_ps, 2.0 * program.tile.bm * program.tile.bn * kGemmKStep * rates.ps_per_flop);
+  const double least_ps =
+      static_cast<double>(ceil_div(std::max<std::int64_t>(0, least_k), kGemmKStep)) * step_ps +
+      rates.epilogue_ps;
+  // Where an SM never holds more, nothing changes.
+  for (auto fewer = static_cast<int>(std::min<std::int64_t>(best.ctas_per_sm, most)) - 1; fewer >= 1;
+       --fewer) {
+    const double rounds_ps = static_cast<double>(ceil_div(most, fewer) - 1) * least_ps;
+    if (rounds_ps >= static_cast<double>(best.time_ps)) break;
     if (const LaunchResult other = launch(fewer, nullptr); other.time_ps < best.time_ps) best = other;
+  }
   if (spans != nullptr) best = launch(best.ctas_per_sm, spans);
   array.spans = nullptr;
   return best;

@@ -159,9 +159,11 @@ class LaunchWalk {
     ++last_.times;
     count_bytes(last_.work);
     // Mostly L2 holds as much of its operands.
-    if (read_hits_ != last_.read_hits || flying_ != last_.flying || passed_ != last_.run.passed)
-      last_.run = run_of(last_.work), last_.read_hits = read_hits_, last_.flying = flying_;
-    return last_.run;
+    if (read_hits_ == last_.read_hits && flying_ == last_.flying && passed_ == last_.run.passed)
+      return last_.run;
+    const CtaRun run = run_of(last_.work);
+    last_.read_hits = read_hits_, last_.flying = flying_, last_.run = run;
+    return run;
   }
   struct Operands : NullVisitor {
     explicit Operands(LaunchWalk& w) : walk(w) {}
