@@ -290,7 +290,7 @@ RunPlan plan_run(const RunConfig& config, std::int64_t trace_tokens, RunResult& 
   size_memory(config, run.rank, limits, pages.get(), result);
   std::int64_t usable = result.kv_blocks - (config.engine.profile->memory.null_block ? 1 : 0);
   VmmSpec vmm;
-  if (config.memory.allocator == "vmm") {  // no row is a placeholder
+  if (config.memory.allocator == "vmm") {  // without a null row
     vmm = vmm_of(config.memory.vmm, run.rank.kv);
     usable = cut_into_rows(config, run.rank.kv, vmm, limits, result);
   }

@@ -8,18 +8,12 @@
 
 #include "kernels/cost/attention.hpp"
 #include "kernels/cost/mla.hpp"
+#include "tests/support/shipped_gpus.hpp"
 
 namespace tessera {
 namespace {
 
-const std::vector<Gpu>& all_gpus() {
-  static const std::vector<Gpu> gpus = [] {
-    std::vector<Gpu> list;
-    for (const std::string& name : config_names("gpus")) list.push_back(load_gpu(name));
-    return list;
-  }();
-  return gpus;
-}
+using test::all_gpus;
 
 AttentionShape random_shape() {
   AttentionShape s;

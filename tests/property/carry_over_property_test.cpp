@@ -11,19 +11,13 @@
 #include "kernels/cost/kernel_table.hpp"
 #include "models/base/spec.hpp"
 #include "models/hardware/rescale.hpp"
+#include "tests/support/shipped_gpus.hpp"
 
 namespace tessera {
 namespace {
 
-const std::vector<Gpu>& all_gpus() {
-  static const std::vector<Gpu> gpus = [] {
-    std::vector<Gpu> list;
-    for (const std::string& name : config_names("gpus")) list.push_back(load_gpu(name));
-    return list;
-  }();
-  return gpus;
-}
-const Gpu& any_gpu() { return all_gpus()[*rc::gen::inRange<std::size_t>(0, all_gpus().size())]; }
+using test::all_gpus;
+using test::any_gpu;
 
 // --- rescaled behaviour ----------------------------------------------------------------------------------
 

@@ -15,19 +15,12 @@
 #include "kernels/cost/measured_rows.hpp"
 #include "kernels/cost/moe.hpp"
 #include "models/hardware/gpu.hpp"
+#include "tests/support/shipped_gpus.hpp"
 
 namespace tessera {
 namespace {
 
-const std::vector<Gpu>& all_gpus() {
-  static const std::vector<Gpu> gpus = [] {
-    std::vector<Gpu> list;
-    for (const std::string& name : config_names("gpus")) list.push_back(load_gpu(name));
-    return list;
-  }();
-  return gpus;
-}
-Gpu any_gpu() { return all_gpus()[*rc::gen::inRange<std::size_t>(0, all_gpus().size())]; }
+using test::any_gpu;
 
 // --- units ---------------------------------------------------------------------------------------------
 

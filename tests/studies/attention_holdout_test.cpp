@@ -1,7 +1,6 @@
 // Simulated attention where its parameters have not looked: lengths, batches and head counts left out of the
 // fit, and cards whose figures come from another card's by published numbers, raw and after 60 rows.
-// Minutes, so disabled by default:
-//   tessera_tests --gtest_also_run_disabled_tests --gtest_filter='*AttentionHoldOuts*:AttentionTransfer*'
+// Minutes, so disabled here and run by tests/scripts/holdouts_test.sh.
 // A fit starts from the shipped values, which have seen one half of all shapes; the optimiser moves on from
 // there by the rows it is given alone.
 #include <gtest/gtest.h>

@@ -64,20 +64,20 @@ std::vector<HostFit> fit_host_times(RunSet& set) {
     std::vector<Parameter> parameters;
     for (const HostConstant& c : constants)
       parameters.push_back({c.key, c.start, c.low, c.high, Scale::linear});
-    const FitResult best =
-        fit(parameters, residuals,
-            [&, &todo = runs](std::span<const double> values, std::span<double> out) {
-              for (MeasuredRun& run : todo)
-                for (std::size_t i = 0; i < constants.size(); ++i)
-                  run.config.engine.profile.value.*constants[i].field = values[i];
-              const std::vector<PlayedRun> played = play(todo);
-              std::size_t at = 0;
-              for (std::size_t r = 0; r < todo.size(); ++r)
-                for (const char* metric : kMetrics)
-                  if (todo[r].measured_ms.count(metric) > 0)
-                    out[at++] = std::log(played[r].predicted_ms.at(metric) / todo[r].measured_ms.at(metric));
-            },
-            {.iterations = 8, .coordinate_polish = false});
+    const FitResult best = fit(
+        parameters, residuals,
+        [&, &measured = runs](std::span<const double> values, std::span<double> out) {
+          for (MeasuredRun& run : measured)
+            for (std::size_t i = 0; i < constants.size(); ++i)
+              run.config.engine.profile.value.*constants[i].field = values[i];
+          const std::vector<PlayedRun> played = play(measured);
+          std::size_t at = 0;
+          for (std::size_t r = 0; r < measured.size(); ++r)
+            for (const char* metric : kMetrics)
+              if (measured[r].measured_ms.count(metric) > 0)
+                out[at++] = std::log(played[r].predicted_ms.at(metric) / measured[r].measured_ms.at(metric));
+        },
+        {.iterations = 8, .coordinate_polish = false});
     HostFit result{name, {}, best.at_bound, runs.size()};
     for (std::size_t i = 0; i < constants.size(); ++i) {
       // Rounded as the file will say it, so that the file predicts what is printed here.

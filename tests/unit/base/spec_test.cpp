@@ -1,4 +1,5 @@
 #include "models/base/spec.hpp"
+#include "tests/support/spec_text.hpp"
 
 #include <gtest/gtest.h>
 
@@ -29,19 +30,8 @@ struct Box {
   }
 };
 
-Box read(const std::string& text) {
-  Box box;
-  read_spec(parse_yaml(text, "box.yaml"), box);
-  return box;
-}
-std::string error_of(const std::string& text) {
-  try {
-    read(text);
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
+Box read(const std::string& text) { return test::spec_of<Box>(text, "box.yaml"); }
+std::string error_of(const std::string& text) { return test::spec_error<Box>(text, "box.yaml"); }
 
 TEST(Spec, ReadsNestedValuesAndKeepsDefaults) {
   const Box box = read("disk: {gb_s: 3.5, sizes: [1, 2]}\nmore: [{gb_s: 1}, {gb_s: 0.5, kind: sata}]\n");

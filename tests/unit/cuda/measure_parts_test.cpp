@@ -16,6 +16,7 @@
 #include "kernels/measure/file_lock.hpp"
 #include "kernels/measure/point.hpp"
 #include "models/base/error.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_data.hpp"
 
 namespace tessera::measure {
@@ -24,13 +25,10 @@ namespace {
 template <class Action>
 std::string problem(Action&& action) {
   try {
-    action();
-  } catch (const InputError& error) {
-    return error.what();
+    return test::refusal(action);
   } catch (const RunError& error) {
     return error.what();
   }
-  return "";
 }
 
 // --- locks -----------------------------------------------------------------------------------------------

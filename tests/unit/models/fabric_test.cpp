@@ -1,5 +1,6 @@
 // Routes, bandwidths and latencies of a node, worked out by hand; mistakes in a fabric file.
 #include "models/hardware/fabric.hpp"
+#include "tests/support/spec_text.hpp"
 
 #include <gtest/gtest.h>
 
@@ -197,15 +198,7 @@ TEST(Fabric, TheUsualNodeFollowsTheGpu) {
   EXPECT_EQ(Fabric(usual_node(gpu)).spec().nvlink.topology, "none");
 }
 
-std::string error_of(const std::string& text) {
-  try {
-    FabricSpec spec;
-    read_spec(parse_yaml(text, "node.yaml"), spec);
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
+std::string error_of(const std::string& text) { return test::spec_error<FabricSpec>(text, "node.yaml"); }
 
 TEST(FabricSpec, MistakesAreNamed) {
   const std::string pcie = "pcie: {gb_s: 25, latency_us: 0.5}\n";

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "models/hardware/list.hpp"
+#include "tests/support/spec_text.hpp"
 
 namespace tessera {
 namespace {
@@ -51,20 +52,9 @@ kernels: {name: toy, card: toy}
   return text;
 }
 
-Gpu read(const std::string& text) {
-  Gpu gpu;
-  read_spec(parse_yaml(text, "toy.yaml"), gpu);
-  return gpu;
-}
+Gpu read(const std::string& text) { return test::spec_of<Gpu>(text, "toy.yaml"); }
 
-std::string error_of(const std::string& text) {
-  try {
-    read(text);
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
+std::string error_of(const std::string& text) { return test::spec_error<Gpu>(text, "toy.yaml"); }
 
 TEST(Gpu, PeakIsRatePerClockTimesSmsTimesMaximumClock) {
   const Gpu gpu = read(toy());

@@ -5,6 +5,7 @@
 
 #include "models/base/error.hpp"
 #include "models/transformer/layers.hpp"
+#include "tests/support/spec_text.hpp"
 
 namespace tessera {
 namespace {
@@ -13,15 +14,7 @@ const std::string kHead =
     "hidden: 128\nvocab: 1000\nmax_position: 4096\nlayers: 2\nffn: {intermediate: 256}\n";
 const std::string kGqa = "attention: {heads: 8, kv_heads: 2, head_dim: 16}\n";
 
-std::string error_of(const std::string& text) {
-  try {
-    Model model;
-    read_spec(parse_yaml(text, "m.yaml"), model);
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
+std::string error_of(const std::string& text) { return test::spec_error<Model>(text, "m.yaml"); }
 std::string attention_error(const std::string& keys) {
   return error_of(kHead + "attention: {heads: 8, kv_heads: 8, head_dim: 16, " + keys + "}\n");
 }

@@ -5,6 +5,7 @@
 
 #include "models/base/error.hpp"
 #include "models/transformer/layers.hpp"
+#include "tests/support/spec_text.hpp"
 
 namespace tessera {
 namespace {
@@ -12,19 +13,8 @@ namespace {
 const std::string kHead = "hidden: 128\nvocab: 1000\nmax_position: 4096\nffn: {intermediate: 256}\n";
 const std::string kGqa = "attention: {heads: 8, kv_heads: 2, head_dim: 16}\n";
 
-Model read_model(const std::string& text) {
-  Model model;
-  read_spec(parse_yaml(text, "m.yaml"), model);
-  return model;
-}
-std::string error_of(const std::string& text) {
-  try {
-    read_model(text);
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
+Model read_model(const std::string& text) { return test::spec_of<Model>(text, "m.yaml"); }
+std::string error_of(const std::string& text) { return test::spec_error<Model>(text, "m.yaml"); }
 std::string kinds_of(const Model& model) {
   std::string text;
   for (const Layer& layer : resolve_layers(model))

@@ -5,23 +5,13 @@
 #include <rapidcheck.h>
 
 #include "models/base/error.hpp"
+#include "tests/support/spec_text.hpp"
 
 namespace tessera {
 namespace {
 
-TierDevice read(const std::string& text) {
-  TierDevice device;
-  read_spec(parse_yaml(text, "tier.yaml"), device);
-  return device;
-}
-std::string error_of(const std::string& text) {
-  try {
-    read(text);
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
+TierDevice read(const std::string& text) { return test::spec_of<TierDevice>(text, "tier.yaml"); }
+std::string error_of(const std::string& text) { return test::spec_error<TierDevice>(text, "tier.yaml"); }
 
 TEST(TierDevice, PeakIsOnPaperOrElseTheFasterDirection) {
   EXPECT_EQ(read("{read_gb_s: 20, write_gb_s: 30, both_gb_s: 40}").peak(), 30);

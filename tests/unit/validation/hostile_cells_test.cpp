@@ -5,6 +5,7 @@
 #include <fstream>
 #include <map>
 
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_data.hpp"
 #include "validation/layer_rows.hpp"
 #include "validation/record.hpp"
@@ -13,20 +14,10 @@
 namespace tessera {
 namespace {
 
-template <class Action>
-std::string problem(Action&& action) {
-  try {
-    action();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "";
-}
-
 // --- the table ---------------------------------------------------------------------------------------
 
 std::string parse_problem(const std::string& text) {
-  return problem([&] { MeasurementTable::parse(text, "t.csv"); });
+  return test::refusal([&] { MeasurementTable::parse(text, "t.csv"); });
 }
 
 TEST(HostileCells, AColumnThatStandsTwiceIsNoChoiceOfOurs) {
@@ -45,7 +36,7 @@ TEST(HostileCells, RowsOfAnotherWidthAreNamed) {
 TEST(HostileCells, NumbersAreWholeCells) {
   const auto number = [](const std::string& cell) {
     const MeasurementTable t = MeasurementTable::parse("x,latency_ms\n" + cell + ",1\n", "t.csv");
-    return problem([&] { (void)t.row(0).number("x"); });
+    return test::refusal([&] { (void)t.row(0).number("x"); });
   };
   for (const char* cell : {"0", "-1.5", "1e-3", " 2 ", "5."}) EXPECT_EQ(number(cell), "") << cell;
   for (const char* cell :
@@ -56,7 +47,7 @@ TEST(HostileCells, NumbersAreWholeCells) {
 TEST(HostileCells, ATimeIsMoreThanNothing) {
   const auto time = [](const std::string& cell) {
     const MeasurementTable t = MeasurementTable::parse("m,latency_ms\n1," + cell + "\n", "t.csv");
-    return problem([&] { (void)t.row(0).latency_us(); });
+    return test::refusal([&] { (void)t.row(0).latency_us(); });
   };
   EXPECT_EQ(time("0"), "t.csv:2:3: latency_ms: 0 is out of range, expected a positive time");
   EXPECT_EQ(time("-0.0"), "t.csv:2:3: latency_ms: -0 is out of range, expected a positive time");
@@ -67,19 +58,19 @@ TEST(HostileCells, ATimeIsMoreThanNothing) {
 TEST(HostileCells, CountsKnowTheirRange) {
   const MeasurementTable t = MeasurementTable::parse("m,latency_ms\n7,1\n1e16,1\n2.5,1\n", "t.csv");
   EXPECT_EQ(t.row(0).count("m", 7, 7), 7);
-  EXPECT_EQ(problem([&] { (void)t.row(0).count("m", 8, 9); }),
+  EXPECT_EQ(test::refusal([&] { (void)t.row(0).count("m", 8, 9); }),
             "t.csv:2:1: m: 7 is out of range, expected 8 to 9");
-  EXPECT_EQ(problem([&] { (void)t.row(0).count("m", 1, 6); }),
+  EXPECT_EQ(test::refusal([&] { (void)t.row(0).count("m", 1, 6); }),
             "t.csv:2:1: m: 7 is out of range, expected 1 to 6");
-  EXPECT_EQ(problem([&] { (void)t.row(1).count("m", 1, 6); }),
+  EXPECT_EQ(test::refusal([&] { (void)t.row(1).count("m", 1, 6); }),
             "t.csv:3:1: m: '1e16' is not valid, expected a whole number");
-  EXPECT_EQ(problem([&] { (void)t.row(2).count("m", 1, 6); }),
+  EXPECT_EQ(test::refusal([&] { (void)t.row(2).count("m", 1, 6); }),
             "t.csv:4:1: m: '2.5' is not valid, expected a whole number");
 }
 
 TEST(HostileCells, AColumnThatIsNotThereSuggestsOneThatIs) {
   const MeasurementTable t = MeasurementTable::parse("num_gpus,latency_ms\n2,1\n", "t.csv");
-  EXPECT_EQ(problem([&] { (void)t.row(0).text("num_gpu"); }),
+  EXPECT_EQ(test::refusal([&] { (void)t.row(0).text("num_gpu"); }),
             "t.csv:1:1: no column 'num_gpu', found num_gpus, latency_ms, did you mean 'num_gpus'?");
   EXPECT_EQ(t.row(0).integer_or("num_gpu", 3), 3);
 }
@@ -145,7 +136,7 @@ MeasurementTable spoilt_table(const std::string& kernel, const std::string& colu
 std::string validate_problem(const std::string& kernel, const std::string& column, const std::string& value) {
   std::vector<MeasurementTable> tables;
   tables.push_back(spoilt_table(kernel, column, value));
-  return problem([&] { validate(kernel_validator(kernel), load_gpu(good(kernel).gpu), tables, {}); });
+  return test::refusal([&] { validate(kernel_validator(kernel), load_gpu(good(kernel).gpu), tables, {}); });
 }
 
 class HostileKernelCell : public testing::TestWithParam<Spoilt> {};
@@ -189,7 +180,7 @@ INSTANTIATE_TEST_SUITE_P(
 std::string profile_problem(const std::string& text) {
   const std::string path = test::scratch("profile.csv");
   std::ofstream(path, std::ios::trunc) << text;
-  const std::string said = problem([&] { load_measurements(path); });
+  const std::string said = test::refusal([&] { load_measurements(path); });
   return said.empty() ? said : said.substr(said.find("profile.csv"));
 }
 
@@ -222,7 +213,7 @@ TEST(HostileRecord, CountsOfRowsAreCounts) {
     line.gpu = "paper", line.kernel = "gemm", line.errors.rows = 41, line.of = 42;
     std::string csv = to_csv({line});
     csv.replace(csv.find(",41,42,"), 7, fmt::format(",{},{},", rows, of));
-    return problem([&] { parse_record(csv, "r.csv"); });
+    return test::refusal([&] { parse_record(csv, "r.csv"); });
   };
   EXPECT_EQ(said("41", "42"), "");
   EXPECT_NE(said("-1", "42").find("rows: -1 is out of range, expected 0 to 42"), std::string::npos);
@@ -235,7 +226,8 @@ TEST(HostileRecord, AnotherHeaderIsNoRecord) {
   std::string csv = to_csv({});
   EXPECT_EQ(parse_record(csv, "r.csv").size(), 0U);
   csv.replace(csv.find("mape"), 4, "rmse");
-  EXPECT_TRUE(problem([&] { parse_record(csv, "r.csv"); }).starts_with("r.csv:1:1: not an accuracy record"));
+  EXPECT_TRUE(
+      test::refusal([&] { parse_record(csv, "r.csv"); }).starts_with("r.csv:1:1: not an accuracy record"));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "kernels/cost/gemm.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_data.hpp"
 #include "tests/unit/kernels/paper_gpu.hpp"
 #include "validation/calibrate.hpp"
@@ -38,17 +39,8 @@ MeasurementTable whole_table(double scale, const char* file = "gemm.csv", const 
   return gemm_rows(whole_rows(scale, m_tail), file);
 }
 
-template <class Action>
-std::string problem(Action&& action) {
-  try {
-    action();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "";
-}
 std::string calibrate_problem(std::vector<MeasurementTable> tables) {
-  return problem([&] {
+  return test::refusal([&] {
     Gpu gpu = card();
     calibrate(gpu, tables, {"2000-01-01", ""}, Cost::roofline, {.folds = 0});
   });
@@ -65,9 +57,10 @@ TEST(HostileTables, ShapesThatAreNoneNameTheirCell) {
     const std::string rows = whole_rows(1) + fmt::format("cublas,bfloat16,{},1024,1024,0.01,\n", m);
     EXPECT_NE(calibrate_problem(listed(gemm_rows(rows))).find("gemm.csv:142:17: m: "), std::string::npos)
         << m;
-    EXPECT_NE(
-        problem([&] { validate(kernel_validator("gemm"), card(), listed(gemm_rows(rows)), {}); }).find("m: "),
-        std::string::npos)
+    EXPECT_NE(test::refusal([&] {
+                validate(kernel_validator("gemm"), card(), listed(gemm_rows(rows)), {});
+              }).find("m: "),
+              std::string::npos)
         << m;
   }
   const auto nccl = [](const char* elements) {
@@ -77,7 +70,7 @@ TEST(HostileTables, ShapesThatAreNoneNameTheirCell) {
                                    "nccl.csv");
   };
   for (const char* elements : {"0", "-256", "9000000000000000"})
-    EXPECT_NE(problem([&] {
+    EXPECT_NE(test::refusal([&] {
                 validate(kernel_validator("nccl"), load_gpu("h100-sxm"), listed(nccl(elements)), {});
               }).find("message_elements"),
               std::string::npos)
@@ -149,8 +142,9 @@ TEST(HostileTables, OtherTypesAndGenerationsAreCountedNotUsed) {
 TEST(HostileTables, LayerProfilesNameTheirOwnLines) {
   const std::string path = test::scratch("layer.csv");
   std::ofstream(path) << "layer,tokens,time_us\nqkv_proj,1,5\nqkv_proj,2,-5\n";
-  EXPECT_NE(problem([&] { load_measurements(path); }).find("layer.csv:3:12: time_us: -5"), std::string::npos)
-      << problem([&] { load_measurements(path); });
+  EXPECT_NE(test::refusal([&] { load_measurements(path); }).find("layer.csv:3:12: time_us: -5"),
+            std::string::npos)
+      << test::refusal([&] { load_measurements(path); });
 }
 
 }  // namespace
